@@ -73,7 +73,7 @@ impl Manual {
             zone = Some(named[..end].parse().ok()?);
             plain = named[end..].trim_start_matches(blank);
         }
-        let word = stands_for(plain);
+        let word = expand_macro(plain);
         let mut fields: Vec<&str> = word.unwrap_or(plain).split(blank).filter(|field| !field.is_empty()).collect();
         if word.is_some() || !has_seconds {
             fields.insert(0, "0");
@@ -121,7 +121,7 @@ impl Manual {
     pub fn means(&self, shown: i64) -> bool {
         let time = usize::try_from(shown.rem_euclid(DAY)).expect("less than a day");
         let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-        self.hours[hour] && self.minutes[minute] && self.seconds[second] && self.means_day(shown.div_euclid(DAY))
+        self.hours[hour] && self.minutes[minute] && self.seconds[second] && self.matches_day(shown.div_euclid(DAY))
     }
 
     /// Returns the first second after `shown` on a clock that is never set; `None` if it does not come within `days`
@@ -139,16 +139,16 @@ impl Manual {
                 })
             })
         };
-        (today..today + days).filter(|day| self.means_day(*day)).find_map(first_of)
+        (today..today + days).filter(|day| self.matches_day(*day)).find_map(first_of)
     }
 
     /// Returns whether any day of the calendar, which repeats after 400 years, matches.
     pub fn ever_comes(&self) -> bool {
-        (0..146_097).any(|day| self.means_day(day))
+        (0..146_097).any(|day| self.matches_day(day))
     }
 
     /// Returns whether a day, counted from 1970-01-01, matches.
-    fn means_day(&self, day: i64) -> bool {
+    fn matches_day(&self, day: i64) -> bool {
         let (year, month, date) = civil(day);
         if !self.months[month] {
             return false;
@@ -235,7 +235,7 @@ fn offset(zone: Tz, second: i64) -> i64 {
 }
 
 /// Returns the fields of macros as they stand in the manual, and of systemd's words in any case.
-fn stands_for(text: &str) -> Option<&'static str> {
+fn expand_macro(text: &str) -> Option<&'static str> {
     let known = match text.to_ascii_lowercase().as_str() {
         "minutely" => "* * * * *",
         "hourly" | "@hourly" => "0 * * * *",

@@ -14,7 +14,7 @@ use sexton::machine::live::LiveRuns;
 use sexton::ops::Ops;
 use sexton::plugins::PluginInfo;
 use sexton::plugins::manifest::Manifest;
-use sexton::run::{Accounts, Cause, Claim, Kept, Outcome, Output, Report};
+use sexton::run::{Accounts, Cause, Claim, CappedText, Outcome, Output, Report};
 use sexton::attempt::RunHandle;
 use sexton::store::sqlite::{SqliteOptions, SqliteStore};
 use sexton::store::{ClaimRequest, Finish, NewRun, Store};
@@ -152,9 +152,9 @@ fn report(outcome: Outcome, log: String) -> Report {
         message: Some("<i>said</i>".to_owned()),
         backtrace: None,
         accounts: Accounts::default(),
-        log: Kept { text: log, cut: false },
-        stdout: Kept::default(),
-        stderr: Kept::default(),
+        log: CappedText { text: log, cut: false },
+        stdout: CappedText::default(),
+        stderr: CappedText::default(),
     }
 }
 

@@ -7,18 +7,18 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use sexton::runtime::{Glance, as_children_do};
+use sexton::runtime::{ComponentSummary, compile_in_process};
 
 /// The bytes that every component begins with; without them the first check would refuse everything.
 const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let wasm = if bytes.starts_with(b"\0asm") { bytes.to_vec() } else { [PREAMBLE, bytes].concat() };
-    let glance = Glance::of(&wasm, 1 << 20);
+    let glance = ComponentSummary::of(&wasm, 1 << 20);
     if let Err(wrong) = &glance {
         assert_one_line(&wrong.to_string());
     }
-    match as_children_do(&wasm) {
+    match compile_in_process(&wasm) {
         Ok((code, _)) => assert!(code > 0),
         Err(reason) => assert_one_line(&reason),
     }

@@ -8,7 +8,7 @@ mod oracle;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use domain::schedule::explain::explain;
-use domain::schedule::parse::{self, Reading};
+use domain::schedule::parse::{self, ParseContext};
 use domain::schedule::{BadCrontab, Crontab, Definition, Dst, Plan, Trigger};
 use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -87,7 +87,7 @@ impl Case<'_> {
         let text = self.text;
         let trigger = Trigger::Cron(crontab.clone());
         assert_eq!(parse::crontab(text, seconds).as_ref(), Ok(&trigger), "as a manifest reads `{text}`");
-        let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
+        let reading = ParseContext { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
         let given = parse::read(text, reading, self.start);
         let given = given.unwrap_or_else(|wrong| panic!("`schedule explain` refuses `{text}`: {wrong}"));
         let named = crontab.for_name(NAME);
@@ -103,7 +103,7 @@ impl Case<'_> {
 
     /// Checks that `sexton schedule explain` does not take a text for a crontab that a manifest refuses.
     fn check_refused(&self, seconds: bool) {
-        let reading = Reading { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
+        let reading = ParseContext { zone: Some(self.zone), seconds, name: Some(NAME), start: None };
         let given = parse::read(self.text, reading, self.start);
         let taken = given.is_ok_and(|given| matches!(given.trigger, Trigger::Cron(_)));
         assert!(!taken, "`{}` is refused in a manifest, and explained", self.text);

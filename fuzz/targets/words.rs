@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use domain::schedule::Trigger;
 use domain::schedule::instant_parser::{Absolute, instant};
-use domain::schedule::parse::{self, ParsedSchedule, Reading};
+use domain::schedule::parse::{self, ParsedSchedule, ParseContext};
 use domain::schedule::zone;
 use domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -42,7 +42,7 @@ fuzz_target!(|input: (u16, i64, &str)| {
             assert!(ahead, "`{text}` in {place} at {now} is {at:?}, and depends on when it is read");
         }
     }
-    match parse::read(text, Reading { zone: Some(place), ..Reading::default() }, now) {
+    match parse::read(text, ParseContext { zone: Some(place), ..ParseContext::default() }, now) {
         Ok(given) if within => check_schedule(text, &given, at, now),
         Ok(given) => drop(given.explain(now, 3)),
         Err(wrong) => assert_one_line(&wrong),
@@ -92,7 +92,7 @@ fn check_schedule(text: &str, given: &ParsedSchedule, at: Option<Timestamp>, now
     }
     if let Trigger::Every(step) = given.trigger {
         let words = explained.words.split(',').next().unwrap_or_default();
-        let again = parse::read(words, Reading::default(), now).map(|given| given.trigger);
+        let again = parse::read(words, ParseContext::default(), now).map(|given| given.trigger);
         assert_eq!(again, Ok(Trigger::Every(step)), "`{text}` is printed as `{words}`");
     }
 }

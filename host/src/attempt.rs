@@ -1,5 +1,5 @@
 //! Holds the state of an attempt in progress. Other parts of the host end it, watch it and read its log through its
-//! [`RunHandle`]. The memory that the host holds for its guest is charged to its ledger. [`Until`] ends the guest's
+//! [`RunHandle`]. The memory that the host holds for its guest is charged to its ledger. [`RunEnd`] ends the guest's
 //! waits together with the attempt.
 //!
 //! The guests' imports and the runtime build on this module. It knows no wasmtime.
@@ -16,17 +16,17 @@ pub(crate) mod stack;
 mod usage;
 mod virtual_time;
 
-pub use handle::{LogLine, RunHandle, Stop, Wish};
-pub use interrupt::{Interrupt, Until, Why};
+pub use handle::{CancelReason, LogLine, RunHandle, Stop};
+pub use interrupt::{Interrupt, InterruptReason, RunEnd};
 pub use order::{Ended, Order};
-pub use sampler::{Doing, TooManyWatch};
+pub use sampler::{Activity, TooManyObservers};
 pub use usage::{Lane, Snapshot, Usage, Waiting};
 pub use virtual_time::{Busy, Sleeper, VirtualTime};
 
 pub(crate) use all_memory::AllMemory;
-pub(crate) use ledger::{Charge, Ledger, NoRoom};
+pub(crate) use ledger::{Charge, ChargeError, Ledger};
 pub(crate) use refusals::{Refusal, Refusals};
 #[cfg(test)]
 pub(crate) use sampler::Sampler;
-pub(crate) use sampler::{Looking, Sample, Taken};
-pub(crate) use virtual_time::nap;
+pub(crate) use sampler::{Observation, Sample, Samples};
+pub(crate) use virtual_time::sleep_while;

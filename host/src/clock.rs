@@ -35,7 +35,7 @@ pub struct HostClock(Mutex<Steady>);
 impl HostClock {
     /// Creates a clock that shows what the system's shows now.
     pub fn start() -> Self {
-        Self(Mutex::new(Steady::new(wall() - since_boot())))
+        Self(Mutex::new(Steady::new(system_micros() - since_boot())))
     }
 }
 
@@ -43,7 +43,7 @@ impl Clock for HostClock {
     fn now(&self) -> Timestamp {
         let mut steady = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let boot = since_boot();
-        if let Some(turn) = steady.see(wall() - boot, boot) {
+        if let Some(turn) = steady.see(system_micros() - boot, boot) {
             turn.tell("this machine's clock");
         }
         from_micros(boot + steady.ahead())
@@ -150,7 +150,7 @@ async fn measure<A: Future<Output = Result<Option<Timestamp>>>>(
 }
 
 /// Returns the microseconds since the Unix epoch by the system's clock.
-fn wall() -> i64 {
+fn system_micros() -> i64 {
     chrono::Utc::now().timestamp_micros()
 }
 
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stores_clock_goes_on_by_itself() {
+    fn the_stores_clock_advances_between_two_measurements() {
         let clock = StoreClock::ahead_by(1_800_000_000_000_000 - since_boot());
 
         let first = clock.now();

@@ -46,7 +46,7 @@ pub struct Config {
     /// The loops of the host.
     pub machine: Machine,
     /// The amount of history that is kept.
-    pub retention: Kept,
+    pub retention: RetentionLimits,
     /// The guests' cache.
     pub cache: Cache,
     /// The bounds of runs that tasks enqueue and that have to wait.
@@ -159,7 +159,7 @@ pub struct Machine {
 
 /// The history that is kept of each task. The limit that is reached first counts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
+pub struct RetentionLimits {
     /// The number of latest runs, 1 to 1,000,000. Each costs a few rows, its log and its output. Default: 1000.
     pub runs: u64,
     /// The age since their end up to which runs are kept, 1 min to 10 years. Default: 30 days.
@@ -378,9 +378,9 @@ impl Store {
         let database = store.schema != SCHEMA || store.ca.is_some();
         match store.url {
             Some(_) if file => {
-                Err("there is a database's URL, and `[store] path` or `synchronous`, which are of a file".into())
+                Err("`[store] url` names a database, but `path` and `synchronous` are for a file".into())
             }
-            None if database => Err("`[store] schema` and `ca` are of a database, and there is no URL of one".into()),
+            None if database => Err("`[store] schema` and `ca` are for a database, but there is no `url`".into()),
             _ => Ok(store),
         }
     }
@@ -424,7 +424,7 @@ impl Default for Machine {
     }
 }
 
-impl Default for Kept {
+impl Default for RetentionLimits {
     fn default() -> Self {
         Self { runs: 1000, age: Duration::from_secs(30 * 24 * 3600), bytes: 256 << 20 }
     }

@@ -76,7 +76,7 @@ pub(crate) struct Stopwatch {
 #[cfg(test)]
 impl Stopwatch {
     /// Records that the guest goes on, on this thread.
-    pub(crate) fn goes_on(&self) {
+    pub(crate) fn resume(&self) {
         self.went_on.store(processor_nanos(), Ordering::Relaxed);
     }
 
@@ -90,7 +90,7 @@ impl Stopwatch {
     }
 
     /// Returns the total time.
-    pub(crate) fn took(&self) -> Duration {
+    pub(crate) fn total(&self) -> Duration {
         Duration::from_nanos(self.took.load(Ordering::Relaxed))
     }
 }

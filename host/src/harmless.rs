@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn harmless_text_is_left_as_it_is() {
+    fn harmless_text_is_not_changed() {
         let text = "line\n\tnext: äöü 日本語 🔔 \"quoted\" `it's`";
         assert_eq!(lines(text), text);
     }

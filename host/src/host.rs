@@ -31,10 +31,10 @@ use crate::telemetry::LogFilter;
 use crate::time::Clock;
 use knobs::Knobs;
 use parts::Parts;
-use signals::{Leave, Reloading, Signals};
+use signals::{Reloader, Signals, StopCause};
 use wiring::Wiring;
 
-pub use signals::ReadAgain;
+pub use signals::ReadConfig;
 
 /// The time in which interrupted attempts must be stored. They end within milliseconds, but the disk may be slow.
 const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ impl Host {
     /// The store, the plugin directory, the code cache or the address cannot be used. The error says what to do.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         var::prepare(&config).with_context(|| format!("cannot make the directory `{}`", config.host.var.display()))?;
-        keep_apart(&config)?;
+        check_separation(&config)?;
         let listener = TcpListener::bind(config.http.listen).await.with_context(|| {
             format!(
                 "cannot listen on {}; is another host running? `[http] listen` chooses an address",
@@ -135,7 +135,7 @@ impl Host {
         if !all_over {
             let left = self.live.all();
             warn!(runs = left.len(), "Interrupting {} run(s) after {:?}", left.len(), waited.elapsed());
-            self.runtime.hurry();
+            self.runtime.shorten_waits();
             for handle in left {
                 handle.stop(Stop::Shutdown);
             }
@@ -167,22 +167,22 @@ impl Host {
 /// # Errors
 ///
 /// Those of [`Host::start`]; another process has taken this one's name in the store, which ends it as well; and
-/// [`Broken`].
-pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Result<()> {
+/// [`HostFailure`].
+pub async fn run(config: Config, log: LogFilter, read: ReadConfig) -> anyhow::Result<()> {
     let mut signals = Signals::take()?;
     let (name, plugins) = (config.host_name(), config.host.plugins.clone());
     let host = Host::start(config.clone()).await?;
     info!("Sexton {} is up: http://{}/, plugins from `{}`", env!("CARGO_PKG_VERSION"), host.address, plugins.display());
     notify_systemd(&[sd_notify::NotifyState::Ready]);
 
-    let leave = signals.heed(&host, Reloading { config, read, log }).await;
+    let leave = signals.handle_until_stop(&host, Reloader { config, read, log }).await;
     let grace = match &leave {
-        Leave::Signal(by, grace) => {
+        StopCause::Signal(by, grace) => {
             info!("Stopping on {by}");
             *grace
         }
         // The reason was logged already.
-        Leave::Replaced | Leave::Broken(_) => Duration::ZERO,
+        StopCause::Replaced | StopCause::Broken(_) => Duration::ZERO,
     };
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     host.stop(grace, async {
@@ -191,22 +191,22 @@ pub async fn run(config: Config, log: LogFilter, read: ReadAgain) -> anyhow::Res
     .await;
     info!("Stopped");
     match leave {
-        Leave::Signal(..) => Ok(()),
-        Leave::Replaced => anyhow::bail!(
-            "another process is host `{name}` of this store now; give each host a `[host] name` of its own"
+        StopCause::Signal(..) => Ok(()),
+        StopCause::Replaced => anyhow::bail!(
+            "another process has taken the name `{name}` in this store; give each host a `[host] name` of its own"
         ),
-        Leave::Broken(why) => Err(Broken(why).into()),
+        StopCause::Broken(why) => Err(HostFailure(why).into()),
     }
 }
 
 /// The reason why a host ended by itself: a part of it panicked that cannot be restarted.
 #[derive(Debug, thiserror::Error)]
-#[error("the host cannot go on: {0}; start it again, and report this")]
-pub struct Broken(String);
+#[error("the host cannot continue: {0}; start it again, and report this")]
+pub struct HostFailure(String);
 
 /// Checks that directories are apart. Compiled code in `var` is executed as it is, so anyone who may drop plugins must
 /// not be able to write there; and the files in a tenant's directory belong to that tenant alone.
-fn keep_apart(config: &Config) -> anyhow::Result<()> {
+fn check_separation(config: &Config) -> anyhow::Result<()> {
     let var = config.host.var.canonicalize()?;
     let mut others: Vec<(Name, PathBuf)> = Vec::new();
     for (tenant, path) in config.directories() {
@@ -227,7 +227,7 @@ fn keep_apart(config: &Config) -> anyhow::Result<()> {
         let clash = others.iter().find(|(_, other)| whole.starts_with(other) || other.starts_with(&whole));
         anyhow::ensure!(
             clash.is_none(),
-            "the plugin directory `{shown}` of tenant `{tenant}` is not apart from that of tenant `{}`; choose another `[tenants.{tenant}] plugins`",
+            "the plugin directory `{shown}` of tenant `{tenant}` overlaps that of tenant `{}`; choose another `[tenants.{tenant}] plugins`",
             clash.map_or("", |(other, _)| other.as_str()),
         );
         others.push((tenant, whole));

@@ -6,11 +6,11 @@
 //! So the API is meant for loopback addresses only, and refuses requests that a web page on another site could make a
 //! browser send.
 
-mod absent;
 mod api_state;
 pub mod api_types;
 mod cache;
 mod chains;
+mod connection_slots;
 mod error;
 mod extract;
 mod guard;
@@ -19,10 +19,10 @@ mod hosts;
 mod live;
 mod lock_graph;
 mod log;
+mod missing_plugins;
 mod page;
 mod pauses;
 mod placement;
-mod places;
 mod result;
 mod runs;
 mod schedule;
@@ -42,7 +42,7 @@ use axum::routing::{get, post};
 
 pub use api_state::{ApiState, HostInfo, LockWaits, MAX_BODY};
 pub use serve::serve;
-pub use waiting::WaitingPlaces;
+pub use waiting::WaitSlots;
 
 /// Returns all routes, guarded. [`serve`] adds the parts of a connection: timeouts and limits.
 pub fn router(state: Arc<ApiState>) -> Router {

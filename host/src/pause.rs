@@ -13,7 +13,7 @@ use crate::task::{Name, TaskKey};
 
 /// The target of a pause.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whom {
+pub enum PauseTarget {
     /// All tasks of all tenants.
     All,
     /// All tasks of a tenant.
@@ -22,7 +22,7 @@ pub enum Whom {
     Task(TaskKey),
 }
 
-impl Whom {
+impl PauseTarget {
     /// Returns its tenant and its task; a text is empty, which is no name, if it has none.
     pub(crate) fn names(&self) -> (&str, &str) {
         match self {
@@ -34,7 +34,7 @@ impl Whom {
 }
 
 /// Prints the target for log lines.
-impl fmt::Display for Whom {
+impl fmt::Display for PauseTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all tasks"),
@@ -98,7 +98,8 @@ mod tests {
         let [tenant, task] = ["crowd", "greet"].map(|name| Name::new(name).unwrap());
         let key = TaskKey { tenant: tenant.clone(), task };
 
-        let lines = [Whom::All, Whom::Tenant(tenant), Whom::Task(key)].map(|whom| whom.to_string());
+        let lines =
+            [PauseTarget::All, PauseTarget::Tenant(tenant), PauseTarget::Task(key)].map(|target| target.to_string());
 
         assert_eq!(lines, ["all tasks", "all tasks of tenant `crowd`", "task `crowd/greet`"]);
     }

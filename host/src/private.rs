@@ -58,25 +58,25 @@ pub(crate) fn make_file(path: &Path) -> io::Result<File> {
 
 /// Removes the permissions of others on `path`, if it exists and belongs to this user; earlier versions created files
 /// with the umask's mode. Logs that, or logs what to do if the file is another user's.
-pub(crate) fn close_to_others(path: &Path) {
+pub(crate) fn restrict_to_owner(path: &Path) {
     let Ok(found) = fs::metadata(path) else { return };
     let mode = found.mode() & 0o7777;
     if mode & OTHERS == 0 {
         return;
     }
     let shown = path.display();
-    match narrow(path) {
+    match remove_other_permissions(path) {
         Ok(now) => warn!("`{shown}` was open to other users (mode {mode:o}); its mode is {now:o} now"),
         Err(error) => warn!(
             error = %error,
-            "`{shown}` is open to other users (mode {mode:o}) and this user cannot change that: `chmod go= {shown}` as its owner mends it"
+            "`{shown}` is open to other users (mode {mode:o}) and this user cannot change that: `chmod go= {shown}` by its owner closes it"
         ),
     }
 }
 
 /// Logs that a directory is open to others. It contains more than the host's own files, so only its owner can say
 /// whether that is intended.
-pub(crate) fn tell_if_open(path: &Path) {
+pub(crate) fn warn_if_open(path: &Path) {
     let Ok(found) = fs::metadata(path) else { return };
     let (mode, shown) = (found.mode() & 0o7777, path.display());
     if mode & OTHERS != 0 {
@@ -86,7 +86,7 @@ pub(crate) fn tell_if_open(path: &Path) {
     }
 }
 
-fn narrow(path: &Path) -> io::Result<u32> {
+fn remove_other_permissions(path: &Path) -> io::Result<u32> {
     // The examined and the changed file must be the same, whatever happens to the name in between. A FIFO must not
     // block.
     let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -133,9 +133,9 @@ mod tests {
 
         for (before, after) in [(0o644, 0o600), (0o444, 0o400), (0o600, 0o600), (0o777, 0o700)] {
             fs::set_permissions(&file, Permissions::from_mode(before)).unwrap();
-            close_to_others(&file);
+            restrict_to_owner(&file);
             assert_eq!(mode(&file), after, "{before:o}");
         }
-        close_to_others(&place.path().join("none"));
+        restrict_to_owner(&place.path().join("none"));
     }
 }

@@ -260,7 +260,7 @@ pub struct Output {
 
 /// Text that was kept up to a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct CappedText {
     /// The kept text (bytes that are not UTF-8 are replaced).
     pub text: String,
     /// Whether there was more.
@@ -283,11 +283,11 @@ pub struct Report {
     /// The resources that it used.
     pub accounts: Accounts,
     /// The lines of the `log` import: one JSON object `{"at", "level", "message"}` a line.
-    pub log: Kept,
+    pub log: CappedText,
     /// The text written to stdout.
-    pub stdout: Kept,
+    pub stdout: CappedText,
     /// The text written to stderr.
-    pub stderr: Kept,
+    pub stderr: CappedText,
 }
 
 impl Report {
@@ -301,9 +301,9 @@ impl Report {
             message: None,
             backtrace: None,
             accounts: Accounts::default(),
-            log: Kept::default(),
-            stdout: Kept::default(),
-            stderr: Kept::default(),
+            log: CappedText::default(),
+            stdout: CappedText::default(),
+            stderr: CappedText::default(),
         }
     }
 }

@@ -51,14 +51,14 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use author::is_of_author;
-pub use compiler::child::{as_children_do, compile_if_asked};
+pub use compiler::child::{compile_if_asked, compile_in_process};
 pub use components::{Component, LoadError, digest};
 pub use config::{CompileLimits, Compiler, RuntimeConfig, RuntimeError};
-pub use glance::Glance;
+pub use glance::ComponentSummary;
 pub use kinds::Kind;
 pub use link::{Prepared, Refusal};
 
-pub use whereabouts::{Seen, Verdict, Whereabouts};
+pub use whereabouts::{Diagnosis, SampleInfo, Verdict};
 
 use crate::attempt::{AllMemory, Ended, Order};
 use crate::imports::Services;
@@ -186,30 +186,30 @@ impl Runtime {
     pub async fn run(&self, prepared: &Arc<Prepared>, order: Order) -> Ended {
         let tenant = order.task.key.tenant.clone();
         if let Some(time) = &self.env.services.virtual_time {
-            order.handle.lives_in(time, order.task.limits.deadline);
+            order.handle.use_virtual_time(time, order.task.limits.deadline);
         }
-        let turn = lanes::Turn::new(guest::deadline(&order), tenant, prepared.is_hog(), Arc::clone(&order.handle));
+        let turn = lanes::GuestTask::new(guest::deadline(&order), tenant, prepared.is_hog(), Arc::clone(&order.handle));
         let turn = Arc::new(turn);
-        order.handle.usage.was_given(order.claim.input.len());
+        order.handle.usage.add_received(order.claim.input.len());
         let attempt = attempt::attempt(Arc::clone(&self.env), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
         match self.env.lanes.wait(self.env.lanes.spawn(turn, attempt)).await {
             Some(ended) => ended,
-            None => attempt::given_up(&order, self.env.services.clock.now()),
+            None => attempt::abandoned(&order, self.env.services.clock.now()),
         }
     }
 
     /// Returns a number from 0 to 1 for the jitter of a retry after the attempt `claim`.
-    pub fn chance(&self, claim: ClaimKey) -> f64 {
-        self.env.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.chance(claim))
+    pub fn jitter_fraction(&self, claim: ClaimKey) -> f64 {
+        self.env.services.virtual_time.as_ref().map_or_else(rand::random, |time| time.jitter_fraction(claim))
     }
 
     /// Has attempts that end from now on store their outcome soon, because the host stops: their stacks are told by names
     /// alone if more would take long.
-    pub fn hurry(&self) {
-        self.env.symbolizer_thread.hurry();
+    pub fn shorten_waits(&self) {
+        self.env.symbolizer_thread.shorten_waits();
     }
 
-    /// Returns whether [`Runtime::hurry`] was called.
+    /// Returns whether [`Runtime::shorten_waits`] was called.
     #[cfg(test)]
     pub(crate) fn is_in_a_hurry(&self) -> bool {
         self.env.symbolizer_thread.is_in_a_hurry()

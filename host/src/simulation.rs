@@ -27,6 +27,6 @@ use sim_host::SimHost;
 pub async fn simulate(plan: &Plan) -> Result<SimulationReport, SimulationError> {
     plan.check()?;
     let mut world = SimHost::new(plan).await?;
-    world.go_on().await?;
+    world.run_to_end().await?;
     world.tell().await
 }

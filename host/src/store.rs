@@ -48,13 +48,13 @@ pub use latest::LatestRuns;
 pub use locks::{HeldLock, LockKind, LockMode, LockName, LockTaken, LockWait};
 pub use loss::{Death, Expired, LossPolicy, Released};
 use runs::ROW_BYTES;
-pub use runs::{Admit, Begun, Enqueued, Fire, Fired, NewRun};
-pub use schedules::{Remember, RunKey, Stands, Watched};
+pub use runs::{Admit, EnqueueOutcome, Fire, FireOutcome, NewRun, ScheduleStart};
+pub use schedules::{AwaitedRunState, RunKey, TriggerState, UpdateMemory};
 pub use tasks::TaskState;
 
 use crate::time::Timestamp;
 
-pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
+pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, WriteOutcome};
 
 /// Keeps everything that outlives a host, with one trait for each subject. The module says what every method promises.
 #[async_trait]

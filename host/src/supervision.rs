@@ -114,7 +114,7 @@ impl Standing {
             Outcome::Deferred => Self { failures, ..Self::default() },
             outcome if is_crash(outcome) => {
                 let crashes = self.crashes.saturating_add(1);
-                let hold = policy.brake.and_then(|longest| hold_after(crashes, longest));
+                let hold = policy.brake.and_then(|longest| brake_delay(crashes, longest));
                 Self { failures, crashes, held_until: hold.map(|hold| end.at.plus(hold)).max(self.held_until) }
             }
             _ => Self { failures, ..self },
@@ -129,14 +129,14 @@ impl Standing {
     /// Returns in words why a waiting run starts later than at its `run_at`, or `None` if only the time and a free slot
     /// decide that.
     pub fn why_held(&self, run_at: Timestamp, cause: Cause, attempt: u32) -> Option<String> {
-        let until = self.held_until.filter(|until| *until > run_at && !goes_through(cause, attempt))?;
+        let until = self.held_until.filter(|until| *until > run_at && !bypasses_brake(cause, attempt))?;
         Some(format!("held back until {until} after {} crashes in a row", self.crashes))
     }
 }
 
 /// Returns whether the brake lets a run through: one on demand that was not tried yet, because an operator wants to see
 /// whether the task works now.
-pub fn goes_through(cause: Cause, attempt: u32) -> bool {
+pub fn bypasses_brake(cause: Cause, attempt: u32) -> bool {
     cause == Cause::Demand && attempt == 0
 }
 
@@ -147,7 +147,7 @@ fn is_crash(outcome: Outcome) -> bool {
 }
 
 /// Returns for how long a task is held back after this many consecutive crashes, if it is.
-fn hold_after(crashes: u32, longest: Duration) -> Option<Duration> {
+fn brake_delay(crashes: u32, longest: Duration) -> Option<Duration> {
     let doublings = crashes.checked_sub(CRASHES_TO_BRAKE)?;
     Some(SHORTEST_HOLD.saturating_mul(1 << doublings.min(31)).min(longest))
 }
@@ -183,17 +183,17 @@ mod tests {
 
     #[test]
     fn the_brake_holds_from_the_third_crash_on_and_twice_as_long_with_each_up_to_the_longest() {
-        let holds = |longest| (1..=6).map(|crashes| hold_after(crashes, longest)).collect::<Vec<_>>();
+        let holds = |longest| (1..=6).map(|crashes| brake_delay(crashes, longest)).collect::<Vec<_>>();
         let seconds = |n| Some(Duration::from_secs(n));
 
         assert_eq!(holds(Duration::from_secs(300)), [None, None, seconds(1), seconds(2), seconds(4), seconds(8)]);
         assert_eq!(holds(Duration::from_secs(3)), [None, None, seconds(1), seconds(2), seconds(3), seconds(3)]);
-        assert_eq!(hold_after(u32::MAX, Duration::from_secs(300)), seconds(300));
-        assert_eq!(hold_after(u32::MAX, Duration::MAX), Some(SHORTEST_HOLD * (1 << 31)));
+        assert_eq!(brake_delay(u32::MAX, Duration::from_secs(300)), seconds(300));
+        assert_eq!(brake_delay(u32::MAX, Duration::MAX), Some(SHORTEST_HOLD * (1 << 31)));
     }
 
     #[test]
-    fn only_what_broke_the_guest_is_a_crash() {
+    fn only_outcomes_that_broke_the_guest_are_crashes() {
         let crashes: Vec<_> = Outcome::ALL.into_iter().filter(|outcome| is_crash(*outcome)).collect();
         assert_eq!(crashes, [Outcome::OutOfFuel, Outcome::TimedOut, Outcome::OutOfMemory, Outcome::Trapped]);
     }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_is_never_made_shorter_by_a_crash() {
+    fn a_crash_never_shortens_a_hold() {
         let policy = Supervision::default();
         let held = Standing { failures: 0, crashes: 9, held_until: Some(at(64_000)) };
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_goes_on_since_when_it_did_and_takes_another_reason_only() {
+    fn a_second_pause_keeps_the_start_of_the_first_and_replaces_its_reason() {
         let pause = |since, why: Option<&str>| Pause { since: Some(at(since)), why: why.map(str::to_owned) };
         let (plain, broken) = (pause(1, None), pause(1, Some("broken")));
 

@@ -142,7 +142,7 @@ pub struct Fault {
 
 /// The action after a panic of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub enum AfterPanic {
     /// The thread is restarted.
     Again,
     /// The host ends, because the thread's work may be half done.
@@ -236,7 +236,7 @@ impl Supervisor {
     pub fn thread(
         self: &Arc<Self>,
         name: &str,
-        after: After,
+        after: AfterPanic,
         mut work: impl FnMut() + Send + 'static,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         let (supervisor, part) = (Arc::clone(self), name.to_owned());
@@ -245,7 +245,7 @@ impl Supervisor {
             loop {
                 let since = Instant::now();
                 let Err(panic) = guarded(&mut work) else { return };
-                if after == After::EndHost {
+                if after == AfterPanic::EndHost {
                     supervisor.note_down(&part, &panic, None);
                     supervisor.end_host(format!("the part `{part}` panicked: {panic}"));
                     return;
@@ -268,7 +268,7 @@ impl Supervisor {
         let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
         if !*watched {
             let supervisor = Arc::clone(self);
-            drop(self.thread("sexton-pulse", After::Again, move || supervisor.pulses.watch())?);
+            drop(self.thread("sexton-pulse", AfterPanic::Again, move || supervisor.pulses.watch())?);
             *watched = true;
         }
         Ok(())
@@ -292,7 +292,7 @@ impl Supervisor {
             alert = "part-panicked",
             part,
             panics = fault.panics,
-            "`{part}` panicked, and the host goes on: {panic}"
+            "`{part}` panicked, and the host continues: {panic}"
         );
     }
 
@@ -332,13 +332,15 @@ impl Supervisor {
             Some(again) => {
                 error!(
                     alert = "part-panicked",
-                    part, panics, "The host's part `{part}` panicked, and begins again in {again:?}: {panic}"
+                    part, panics, "The host's part `{part}` panicked, and restarts in {again:?}: {panic}"
                 );
             }
             None => {
                 error!(
                     alert = "part-panicked",
-                    part, panics, "The host's part `{part}` panicked and cannot begin again, so the host ends: {panic}"
+                    part,
+                    panics,
+                    "The host's part `{part}` panicked and cannot be restarted, so the host ends: {panic}"
                 );
             }
         }
@@ -348,7 +350,7 @@ impl Supervisor {
         if let Some(fault) = self.lock().get_mut(part) {
             fault.down = false;
         }
-        info!(part, "The host's part `{part}` has begun again");
+        info!(part, "The host's part `{part}` has restarted");
     }
 
     fn count(&self, part: &str, panic: &Panic, down: bool) -> Fault {

@@ -100,8 +100,7 @@ impl Tenants {
             others => format!(" beside the {others} of other plugins"),
         };
         Err(format!(
-            "it has {tasks} tasks{beside}, and tenant `{tenant}` may have {most}; raise `[tenants.{tenant}] tasks` in \
-             the host's configuration, or take tasks away"
+            "it has {tasks} tasks{beside}, and tenant `{tenant}` may have {most}; raise `[tenants.{tenant}] tasks` in the host's configuration, or remove tasks"
         ))
     }
 
@@ -184,7 +183,7 @@ mod tests {
         assert_eq!(
             beside,
             "it has 3 tasks beside the 3 of other plugins, and tenant `acme` may have 5; raise `[tenants.acme] tasks` \
-             in the host's configuration, or take tasks away"
+             in the host's configuration, or remove tasks"
         );
         assert!(tenants.room_for_tasks(&acme, 6, 0).unwrap_err().starts_with("it has 6 tasks, and tenant `acme`"));
         assert!(tenants.room_for_tasks(&acme, usize::MAX, 1).is_err());

@@ -32,7 +32,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Conflict => f.write_str("the cache entry was changed by another"),
+            Self::Conflict => f.write_str("the cache entry was changed by another run"),
             Self::TooLarge => f.write_str("the value is too large for the cache"),
             Self::AccessDenied => f.write_str("the task is not granted this cache key"),
             Self::BadKey => f.write_str("a cache key has 1 to 256 bytes"),

@@ -34,7 +34,7 @@ impl fmt::Display for Error {
             Self::AccessDenied => f.write_str("the task is not granted to enqueue this task"),
             Self::NotFound => f.write_str("no plugin on this host defines the task to be enqueued"),
             Self::TooLarge => f.write_str(
-                "the input is over 1 MiB, this run has enqueued as many runs as it may, or as many wait as may",
+                "the input is over 1 MiB, or a limit is reached: runs that this run has enqueued, or waiting runs",
             ),
             Self::BadKey => f.write_str("a key has 1 to 256 bytes"),
             Self::Value(why) => write!(f, "the input cannot be written as JSON: {why}"),

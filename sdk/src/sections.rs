@@ -173,7 +173,7 @@ impl SectionOf<'_> {
 ///
 /// Dropping it releases the right and leaves the last good value alone. So does the end of the run, however it ends.
 #[derive(Debug)]
-#[must_use = "dropping this lets go of the section without renewing it"]
+#[must_use = "dropping this releases the section without renewing it"]
 pub struct Renewal<T> {
     renewal: wit::Renewal,
     last: Section<T>,

@@ -39,14 +39,14 @@ fn a_run_of_a_removed_plugin_shows_what_it_waits_for() {
     let listed = host.get("/v1/runs?state=waiting");
     let error = said(&host, &["trigger", "hello"]);
 
-    let why = "no plugin of this host offers the task `hello`: its plugin was taken away";
+    let why = "no plugin of this host offers the task `hello`: its plugin was removed";
     assert!(shown.contains(why), "{shown}");
     assert_eq!(listed["runs"][0]["why"], why, "{listed}");
-    assert!(error.contains("there is no task `hello` any more: its plugin was taken away"), "{error}");
+    assert!(error.contains("there is no task `hello` any more: its plugin was removed"), "{error}");
 }
 
 #[test]
-fn a_name_that_is_almost_right_is_answered_with_the_one_that_was_meant() {
+fn a_misspelt_name_gets_a_suggestion() {
     let host = Host::with_plugins(&[("hello", "hello", "[tasks.hello]\n")]);
 
     assert!(said(&host, &["trigger", "helo"]).contains("did you mean `hello`?"));

@@ -98,7 +98,7 @@ fn adding_the_same_schedule_twice_changes_nothing_and_another_one_is_refused() {
     );
     assert!(schedule["next"]["at"].as_str().unwrap().ends_with("T09:00:00.000Z"), "{schedule}");
     assert!(replaced.contains("is replaced"), "{replaced}");
-    assert!(preempted.contains("was changed meanwhile"), "{preempted}");
+    assert!(preempted.contains("was changed by another request"), "{preempted}");
     assert!(deleted.contains("Deleted `monday` of `probe`: cron 0 9 * * mon"), "{deleted}");
     assert!(absent.contains("no schedule `monday`"), "{absent}");
     assert!(no_task.contains("no task `nothing`"), "{no_task}");
@@ -106,7 +106,7 @@ fn adding_the_same_schedule_twice_changes_nothing_and_another_one_is_refused() {
 }
 
 #[test]
-fn of_many_who_add_a_key_at_once_one_does() {
+fn of_many_concurrent_additions_of_a_key_one_succeeds() {
     let host = host();
     let at_once = |key: &str, body: &(dyn Fn(u64) -> Value + Sync)| -> Vec<u16> {
         std::thread::scope(|scope| {
@@ -150,7 +150,7 @@ fn a_schedule_is_over_after_its_instant_or_its_runs() {
 }
 
 #[test]
-fn schedules_go_on_after_a_crash() {
+fn schedules_continue_after_a_crash() {
     let host = host();
     said(&host.cli(&["add", "often", "--task", "probe", "--every", "200ms"]), 0);
     said(&host.cli(&["add", "later", "--task", "probe", "--in", "1h"]), 0);
@@ -169,7 +169,7 @@ fn schedules_go_on_after_a_crash() {
 }
 
 #[test]
-fn a_key_has_one_run_at_a_time_and_to_delete_it_lets_that_go_on() {
+fn a_key_has_one_run_at_a_time_which_continues_after_the_key_is_deleted() {
     let host = host();
     let data = r#"{"do": "sleep", "ms": 3000}"#;
     said(&host.cli(&["add", "slow", "--task", "probe", "--every", "100ms", "--data", data]), 0);

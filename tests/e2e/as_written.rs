@@ -48,7 +48,7 @@ fn the_zone_in_a_crontab_is_shown_and_a_second_one_has_a_note() {
     let both = explained(&[text, "--tz", "Europe/Berlin", "--next", "1", "--month", "2027-01"]);
     assert!(both.starts_with(&format!("crontab `{text}` in Asia/Tokyo: at 09:00 every day")), "{both}");
     for words in [
-        "note: the crontab names Asia/Tokyo, which goes before the zone Europe/Berlin beside it",
+        "note: the crontab names Asia/Tokyo, which overrides the zone Europe/Berlin beside it",
         "January 2027, Asia/Tokyo",
         "IN ASIA/TOKYO",
         "09:00:00 +09:00 JST",
@@ -112,7 +112,7 @@ fn deviations_from_a_manifest_are_shown_by_check_log_and_api() {
 
     let over = "was due once, at 2020-01-01T00:00:00+00:00, which has passed";
     let never = "is not due any more before it ends at 2127-01-01T00:00:00+00:00";
-    let zones = "the crontab names Asia/Tokyo, which goes before the zone Europe/Berlin beside it";
+    let zones = "the crontab names Asia/Tokyo, which overrides the zone Europe/Berlin beside it";
     for words in [over, never, zones] {
         assert!(checked.contains(words), "`{words}` is not in:\n{checked}");
         assert!(tasks.contains(words), "`{words}` is not in:\n{tasks}");
@@ -155,7 +155,7 @@ fn check_and_add_report_that_an_instant_in_a_gap_is_moved() {
     assert!(checked.contains(&format!("note: `t`: {moved}")), "{checked}");
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(added.status.success() && said(&added).contains(&format!("note: {moved}")), "{}", said(&added));
-    let note = "note: the crontab names Asia/Tokyo, which goes before the zone Europe/Berlin beside it";
+    let note = "note: the crontab names Asia/Tokyo, which overrides the zone Europe/Berlin beside it";
     assert!(zones.status.success() && said(&zones).contains(note), "{}", said(&zones));
     let shape = host.get("/v1/schedules/zones");
     assert_eq!(shape["zone"], "Asia/Tokyo");

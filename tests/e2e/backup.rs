@@ -64,7 +64,7 @@ fn a_backup_copied_over_the_store_of_a_killed_host_is_refused_with_the_way_out()
 }
 
 #[test]
-fn a_backup_of_a_busy_host_is_whole_and_its_runs_go_on_where_it_is_restored() {
+fn a_backup_of_a_busy_host_is_complete_and_its_runs_continue_after_a_restore() {
     let host = Host::with(&Setup::default());
     host.add("load", "load", TASK);
     let runs: Vec<i64> = (0..200).map(|n| host.trigger("load", &input(n, 20))).collect();

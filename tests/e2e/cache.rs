@@ -26,7 +26,7 @@ fn two_writers_of_one_key_and_a_reader_never_see_a_torn_or_lost_value() {
 }
 
 #[test]
-fn a_run_that_was_killed_has_let_go_of_its_refresh_and_left_the_last_good_value() {
+fn a_killed_run_releases_its_refresh_and_keeps_the_last_good_value() {
     let host = Host::with_plugins(&[("probe", "probe", PROBE)]);
     assert!(host.cli(&["cache", "set", "section", "\"good\""]).status.success());
     let holder = host.trigger("probe", r#"{"do": "refresh", "key": "section", "how": "spin"}"#);

@@ -64,7 +64,7 @@ fn lists_are_shown_as_tables_and_as_json() {
 }
 
 #[test]
-fn a_trigger_that_waits_prints_the_result_and_its_exit_code_tells_how_it_went() {
+fn a_trigger_that_waits_prints_the_result_and_exits_with_its_outcome() {
     let host = Host::with_plugins(&[
         ("probe", "probe", &PROBE.replace("\"50s\"", "\"30s\"")),
         ("hello", "hello", "[tasks.hello]\n"),

@@ -76,7 +76,7 @@ fn a_clock_that_is_ten_years_ahead_for_a_moment_changes_nothing() {
 }
 
 #[test]
-fn schedules_go_on_after_a_clock_ten_years_ahead_was_corrected() {
+fn schedules_continue_after_a_clock_ten_years_ahead_was_corrected() {
     let directory = directory(3650 * DAY);
     let host = skewed(&directory);
     host.loaded("probe");
@@ -104,7 +104,7 @@ fn schedules_go_on_after_a_clock_ten_years_ahead_was_corrected() {
 }
 
 #[test]
-fn a_task_ahead_of_the_clock_shows_that_and_goes_on_when_it_is_resumed() {
+fn a_task_ahead_of_the_clock_shows_that_and_continues_when_it_is_resumed() {
     let directory = directory(DAY);
     let host = skewed(&directory);
     host.loaded("probe");
@@ -128,7 +128,7 @@ fn a_task_ahead_of_the_clock_shows_that_and_goes_on_when_it_is_resumed() {
 
     beats_on(&host);
     assert_eq!(host.get("/v1/tasks/beat")["set_back"].as_str(), None);
-    assert_eq!(host.log().matches("waits: the clock was set back by").count(), 1, "{}", host.log());
+    assert_eq!(host.log().matches("waits, because the clock was set back by").count(), 1, "{}", host.log());
 }
 
 #[test]
@@ -162,16 +162,16 @@ fn added_schedules_ahead_of_the_clock_go_on_after_a_reset_or_a_resume() {
     }
     let listed = String::from_utf8(host.cli(&["schedule", "list"]).stdout).unwrap();
     assert!(
-        listed.contains("2 more wait as it does; `sexton resume TASK` lets all schedules of a task go on"),
+        listed.contains("2 more wait for the same reason; `sexton resume TASK` lets all schedules of a task continue"),
         "{listed}"
     );
     assert_eq!(listed.matches("ahead of the clock").count(), 3, "{listed}");
     host.eventually("the log says that they wait", || {
-        host.log().contains("3 added schedule(s) wait: the clock was set back").then_some(())
+        host.log().contains("3 added schedule(s) wait, because the clock was set back").then_some(())
     });
     let reset = host.cli(&["schedule", "reset", "one"]);
     assert!(reset.status.success(), "{reset:?}");
-    assert!(String::from_utf8_lossy(&reset.stdout).contains("`one` of `once` goes on from now: next "), "{reset:?}");
+    assert!(String::from_utf8_lossy(&reset.stdout).contains("`one` of `once` continues from now: next "), "{reset:?}");
     goes_on(&host, "one");
     assert_eq!((said("one"), said("two").is_some()), (None, true), "the others wait");
     let resumed = host.cli(&["resume", "once"]);

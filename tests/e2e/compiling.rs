@@ -136,13 +136,13 @@ fn a_plugin_whose_compiler_was_killed_is_tried_again_and_that_is_logged() {
     host.loaded_after_all("it");
 
     let expected = "it.wasm: was not compiled, as something ended the compiler: signal 9 (SIGKILL); most likely the machine \
-                    had no memory left; this may pass, so it is tried again in 5s";
+                    had no memory left; the cause may be temporary, so the plugin is loaded again in 5s";
     assert_eq!(reason, expected);
     assert_eq!(state(&host.run("it", "")), "succeeded");
 }
 
 #[test]
-fn a_component_that_is_taken_away_is_compiled_no_longer() {
+fn compilation_of_a_removed_component_is_cancelled() {
     let host = Host::start();
     host.add_bytes("bomb", &takes_long(0), None);
     let child = compiler_of(&host);

@@ -49,7 +49,7 @@ pub(crate) fn counted(host: &Host) -> (u64, u64, usize) {
 }
 
 #[test]
-fn a_host_without_free_descriptors_waits_for_them_quietly_and_goes_on_when_there_are_some() {
+fn a_host_without_free_descriptors_waits_quietly_and_continues_once_some_are_free() {
     let _alone = crate::company::alone(); // processor time and wake-ups are looked at
     let host = Host::with_plugins(&[("it", "hello", "[tasks.it]\n")]);
     let address = host.url.strip_prefix("http://").unwrap();
@@ -105,7 +105,7 @@ fn a_plugin_that_lacked_descriptors_is_tried_again_and_that_is_logged() {
     drop_in(host.directory.path(), "new", &never_compiled(), Some("[tasks.new]\n"));
     let said = host.quarantined("new");
 
-    assert!(said.contains("this may pass, so it is tried again in "), "{said}");
+    assert!(said.contains("the cause may be temporary, so the plugin is loaded again in "), "{said}");
     limit_descriptors(&host, None);
     host.loaded_after_all("new");
 }

@@ -76,7 +76,7 @@ fn program_and_documents_agree_on_how_other_machines_reach_a_host() {
     };
     assert_eq!(
         of_proxies(&security)[0],
-        "Do not put a proxy in front of it: everybody whom the proxy lets in can do everything"
+        "Do not put a proxy in front of it, because any client that the proxy admits may do everything"
     );
     for document in documents() {
         for sentence in of_proxies(&fs::read_to_string(&document).unwrap()) {
@@ -87,7 +87,7 @@ fn program_and_documents_agree_on_how_other_machines_reach_a_host() {
 }
 
 #[test]
-fn the_fixed_words_of_a_message_are_told_from_its_values() {
+fn the_fixed_words_of_a_message_are_distinguished_from_its_values() {
     assert_eq!(fragments("took longer than 1m to compile"), ["took longer than", "to compile"]);
     assert_eq!(fragments("spins in `f` (src/lib.rs:7)"), ["spins in"]);
     assert_eq!(fragments("the disk ... is full"), ["the disk", "is full"]);

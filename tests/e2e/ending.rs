@@ -63,7 +63,7 @@ fn message(answer: &Value) -> &str {
 }
 
 #[test]
-fn a_guest_that_heeds_a_kill_ends_by_itself_and_its_neighbour_goes_on() {
+fn a_guest_that_obeys_a_kill_ends_by_itself_and_its_neighbour_continues() {
     let host = host(LONG);
     for verb in [r#"{"do": "heed"}"#, r#"{"do": "listen"}"#] {
         let neighbour = ready(&host, "heedful", r#"{"do": "heed"}"#);
@@ -106,7 +106,7 @@ fn a_guest_that_does_not_heed_is_interrupted_after_its_grace_and_not_before() {
 
     assert_eq!(
         String::from_utf8_lossy(&told.stdout),
-        format!("Run {run} is told to end, and is interrupted after 700ms.\n")
+        format!("Run {run} was asked to end, and will be interrupted after 700ms.\n")
     );
     assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
     assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
@@ -150,7 +150,7 @@ fn a_guest_that_cannot_hear_of_its_end_is_interrupted_at_once() {
 }
 
 #[test]
-fn a_guest_is_told_that_its_deadline_is_near_and_the_deadline_stays() {
+fn a_guest_is_notified_before_its_deadline_which_stays_the_same() {
     let limits = manifest("heedful", "1500ms", NOBODY)
         .replace("\"1h\"", "\"3s\"")
         .replace("[tasks.heedful]", "[tasks.heedful]\nretry = { attempts = 1 }");

@@ -69,7 +69,7 @@ fn a_draining_host_claims_nothing_and_finishes_its_runs() {
         let waits = host.get(&format!("/v1/runs/{run}"));
         assert_eq!(run_of(&waits)["why"], "this host is draining and takes no runs", "{waits}");
     }
-    assert!(does(&host, &["top", "--once"]).0.starts_with("Draining: no run is taken here.\n"));
+    assert!(does(&host, &["top", "--once"]).0.starts_with("Draining: this host takes no runs.\n"));
 
     assert_eq!(does(&host, &["drain", "sexton", "--undo"]).0, "Host `sexton` takes runs.\n");
     for run in [asked, forced] {
@@ -89,7 +89,7 @@ fn a_start_ends_the_draining_of_a_host() {
     host.signal("TERM");
     let (content, log, directory) = host.ended();
 
-    assert!(content && log.contains("Draining: no run is taken here until"), "{log}");
+    assert!(content && log.contains("Draining: this host takes no runs until"), "{log}");
     let host = Host::start_in(directory);
     assert_eq!(state(&host.wait(waits)), "succeeded");
     assert_eq!(hosts(&host)[0]["state"], "up");
@@ -132,8 +132,8 @@ fn a_second_host_of_a_name_ends_the_first() {
     let second = one_of_many("twin", &schema);
     let (content, log, _) = first.ended();
 
-    assert!(!content && log.contains("Another process has become host `twin` of this store"), "{log}");
-    assert!(log.lines().any(|line| line.starts_with("error: another process is host `twin`")), "{log}");
+    assert!(!content && log.contains("Another process has taken the name `twin` in this store"), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("error: another process has taken the name `twin`")), "{log}");
     let answer = second.wait(run);
     assert_eq!((state(&answer), &attempts(&answer)[0]["outcome"]), ("succeeded", &Value::from("lost")), "{answer}");
     assert_eq!(hosts(&second).len(), 1);

@@ -54,7 +54,7 @@ fn a_run_that_waits_hides_neither_the_outcome_nor_the_log_of_the_latest_that_beg
 }
 
 #[test]
-fn logs_of_a_task_show_the_runs_that_go_on_while_another_waits_for_a_future_instant() {
+fn logs_of_a_task_show_runs_in_progress_while_another_waits_for_a_future_instant() {
     let host = host();
     waits_for_tomorrow(&host);
     let mut followed = Command::new(SEXTON)

@@ -65,17 +65,17 @@ fn memory_that_the_host_holds_for_a_run_counts_against_its_limit() {
     let host = Host::with_plugins(&[("hostile", "hostile", &manifest)]);
 
     bodies_that_are_never_sent_count_against_the_memory_of_their_run(&host);
-    responses_that_nobody_asked_for_count_against_the_memory_of_their_run(&host);
+    unread_responses_count_against_the_memory_of_their_run(&host);
     requests_take_no_words_of_megabytes_and_their_paths_count_against_the_memory_of_their_run(&host);
     renewals_that_were_published_hold_nothing(&host);
-    requests_that_are_none_do_not_flood_the_log_of_the_host(&host);
+    malformed_requests_do_not_flood_the_log_of_the_host(&host);
 }
 
 fn bodies_that_are_never_sent_count_against_the_memory_of_their_run(host: &Host) {
     ends_at_its_own_limit(host, "body-hoard");
 }
 
-fn responses_that_nobody_asked_for_count_against_the_memory_of_their_run(host: &Host) {
+fn unread_responses_count_against_the_memory_of_their_run(host: &Host) {
     ends_at_its_own_limit(host, "response-hoard");
 }
 
@@ -90,7 +90,7 @@ fn renewals_that_were_published_hold_nothing(host: &Host) {
     assert!(grown <= (16 << 20) + OWN, "the host has grown by {} MiB", grown >> 20);
 }
 
-fn requests_that_are_none_do_not_flood_the_log_of_the_host(host: &Host) {
+fn malformed_requests_do_not_flood_the_log_of_the_host(host: &Host) {
     let run = host.run("http-log-flood", "");
 
     assert!(["timed-out", "trapped"].contains(&outcome(&run)), "{run}");

@@ -79,7 +79,7 @@ fn beats_on(host: &Host) {
 }
 
 #[test]
-fn a_host_goes_on_in_a_database_where_it_was_in_a_file_and_back_again() {
+fn a_store_moves_from_a_file_to_a_database_and_back() {
     let schema = fresh_schema();
     let host = Host::with(&Setup::default());
     host.add("beat", "probe", BEATS);

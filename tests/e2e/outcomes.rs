@@ -28,7 +28,7 @@ fn ends_like(input: &str, expected: &str) -> Value {
 }
 
 #[test]
-fn outcomes_are_told_apart() {
+fn outcomes_are_distinguished() {
     let late = PROBE.replace("tasks.probe", "tasks.late").replace("\"50s\"", "\"2s\"");
     let host = Host::with_plugins(&[("probe", "probe", PROBE), ("late", "probe", &late)]);
     let cases = [

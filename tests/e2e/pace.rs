@@ -44,7 +44,7 @@ fn notes(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn runs_follow_the_ends_of_others_and_go_on_where_they_were_when_the_host_was_killed() {
+fn runs_follow_the_ends_of_others_also_after_the_host_was_killed() {
     let manifest = [
         task("follow", "after = { success = \"200ms\", fail = \"1m\" }\ninput-json = { do = \"echo\" }"),
         task(

@@ -40,7 +40,7 @@ pub(crate) fn now(host: &Host) -> DateTime<FixedOffset> {
 const MOMENT: chrono::Duration = chrono::Duration::milliseconds(1000);
 
 #[test]
-fn a_paused_tenant_stays_paused_over_a_restart_while_others_go_on() {
+fn a_paused_tenant_stays_paused_over_a_restart_while_others_run() {
     let host = with_acme("");
     host.add("beat", "probe", BEATS);
     add_acmes(&host, "beat", "probe", BEATS);
@@ -147,8 +147,8 @@ fn a_run_past_its_limits_runs_beside_what_holds_others_back() {
     assert!(made.contains("here"), "{made}");
     for part in [
         "past its limits: `page` is paused; ",
-        "tenant `acme` has 1 of at most 1 runs at once under way on this host; ",
-        "`page` has as many runs at once as it may, 1",
+        "tenant `acme` has 1 of at most 1 concurrent runs under way on this host; ",
+        "`page` has reached its limit of 1 concurrent runs",
     ] {
         assert!(note.contains(part), "`{part}` is not in {note}");
     }

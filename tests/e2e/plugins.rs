@@ -51,7 +51,7 @@ fn a_broken_update_is_quarantined_and_the_version_before_stays_in_use() {
 }
 
 #[test]
-fn a_plugin_that_is_taken_away_takes_its_tasks_with_it_and_its_runs_wait_for_it() {
+fn the_tasks_of_a_removed_plugin_disappear_and_its_runs_wait() {
     let host = Host::with_plugins(&[("it", "hello", ON_DEMAND), ("other", "hello", "[tasks.other]\n")]);
 
     fs::remove_file(host.plugin_path("it.wasm")).unwrap();
@@ -67,7 +67,7 @@ fn a_plugin_that_is_taken_away_takes_its_tasks_with_it_and_its_runs_wait_for_it(
 }
 
 #[test]
-fn a_plugin_of_which_one_file_is_taken_away_does_not_go_on_as_it_was() {
+fn a_plugin_that_lost_one_file_is_not_used_any_more() {
     let host = Host::with_plugins(&[("it", "probe", ON_DEMAND), ("other", "hello", "[tasks.other]\n")]);
 
     fs::remove_file(host.plugin_path("it.toml")).unwrap();

@@ -56,7 +56,7 @@ fn write(name: &str, kib: u64) -> Value {
 }
 
 #[test]
-fn a_task_that_fills_its_directory_is_refused_at_its_quota_and_goes_on_when_it_was_emptied() {
+fn writes_beyond_a_directorys_quota_are_refused_until_it_is_emptied() {
     let (host, place) = host("quota = \"100 KiB\"");
     // Files that existed before count.
     fs::write(place.join("old"), [0; 30 * 1024]).unwrap();

@@ -25,7 +25,7 @@ const APART: i64 = 30;
 /// An event of a host, in units of ten minutes. A clock that is set by more than an hour is not believed at once, which
 /// the simulation does not know.
 #[derive(Clone, Copy, Debug)]
-enum Blow {
+enum HostEvent {
     Set(i64),
     Down(i64),
 }
@@ -48,17 +48,17 @@ fn run(due: &Value, outcome: &str) -> Run {
 }
 
 /// Simulates all of `blows`.
-fn simulated(directory: &TempDir, blows: &[Blow]) -> Vec<Run> {
+fn simulated(directory: &TempDir, blows: &[HostEvent]) -> Vec<Run> {
     let mut command = Command::new(SEXTON);
     command.args(["test", "plugins/it.wasm", "--json", "--at", &start().to_rfc3339()]);
     let mut at = start();
     for blow in blows {
         at += TimeDelta::seconds(APART);
         match *blow {
-            Blow::Set(by) => {
+            HostEvent::Set(by) => {
                 command.args(["--clock-step", &format!("{}={:+}m", at.to_rfc3339(), 10 * by)]);
             }
-            Blow::Down(lasts) => {
+            HostEvent::Down(lasts) => {
                 command.args(["--host-down", &format!("{}..{}m", at.to_rfc3339(), 10 * lasts)]);
                 at += ten_minutes(lasts);
             }
@@ -88,7 +88,7 @@ fn has_made(host: &Host, expected: &[Run], story: &str) {
     }
 }
 
-fn both_make_the_same_runs(schedule: &str, blows: &[Blow]) {
+fn both_make_the_same_runs(schedule: &str, blows: &[HostEvent]) {
     let directory: Arc<TempDir> = Setup::default().directory();
     drop_in(directory.path(), "it", &guest("noop"), Some(&format!("[tasks.it]\n{schedule}\n")));
     let story = format!("{schedule} with {blows:?}");
@@ -99,11 +99,11 @@ fn both_make_the_same_runs(schedule: &str, blows: &[Blow]) {
     has_made(&host, &simulated(&directory, &[]), &story);
     for (nth, blow) in blows.iter().enumerate() {
         match *blow {
-            Blow::Set(by) => {
+            HostEvent::Set(by) => {
                 ahead += ten_minutes(by).num_seconds();
                 set_ahead(directory.path(), ahead);
             }
-            Blow::Down(lasts) => {
+            HostEvent::Down(lasts) => {
                 host.signal("TERM");
                 let (content, log, _) = host.ended();
                 assert!(content, "{log}");
@@ -138,9 +138,9 @@ fn schedules() -> impl Strategy<Value = String> {
     prop_oneof![3 => bounded, 1 => after]
 }
 
-fn blows() -> impl Strategy<Value = Vec<Blow>> {
-    let set = prop_oneof![3 => 1..=5_i64, 1 => -5..=-1_i64].prop_map(Blow::Set);
-    prop::collection::vec(prop_oneof![3 => set, 1 => (1..=30_i64).prop_map(Blow::Down)], 2..=5)
+fn blows() -> impl Strategy<Value = Vec<HostEvent>> {
+    let set = prop_oneof![3 => 1..=5_i64, 1 => -5..=-1_i64].prop_map(HostEvent::Set);
+    prop::collection::vec(prop_oneof![3 => set, 1 => (1..=30_i64).prop_map(HostEvent::Down)], 2..=5)
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_simulation_makes_the_runs_of_a_real_host_whose_clock_is_set() {
 
 #[test]
 fn a_simulation_makes_the_runs_of_a_real_host_where_a_schedule_follows_its_own_runs() {
-    let blows = [Blow::Set(1), Blow::Set(3), Blow::Set(-2), Blow::Down(6), Blow::Set(5)];
+    let blows = [HostEvent::Set(1), HostEvent::Set(3), HostEvent::Set(-2), HostEvent::Down(6), HostEvent::Set(5)];
 
     both_make_the_same_runs("after = \"27m\"", &blows);
 }

@@ -55,10 +55,7 @@ fn sockets_and_headers_that_no_task_may_have_are_named_too() {
     for (input, part) in [
         (r#"{"do": "tcp-connect", "address": "127.0.0.1:5432"}"#, "a TCP socket is not granted, and cannot be"),
         (r#"{"do": "tcp-connect", "address": "db.invalid:5432"}"#, "the address of a name is not granted"),
-        (
-            r#"{"do": "http-header", "url": "http://localhost/", "name": "Host"}"#,
-            "the header `host` is the host's to set",
-        ),
+        (r#"{"do": "http-header", "url": "http://localhost/", "name": "Host"}"#, "the host sets the header `host`"),
     ] {
         let run = host.run("probe", input);
         let message = attempts(&run)[0]["message"].as_str().unwrap();

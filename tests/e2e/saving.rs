@@ -116,7 +116,7 @@ fn save_in_all_ways(config: &str) {
     assert_eq!(runs(&host), 1, "its schedule began anew:\n{}", host.log());
     let fired = host.get("/v1/tasks/twice")["fired"].clone();
     assert_eq!((runs_of(&host, "twice"), fired), (2, 2.into()), "its `times` began anew:\n{}", host.log());
-    assert!(!host.log().contains("was taken away"), "{}", host.log());
+    assert!(!host.log().contains("was removed"), "{}", host.log());
 }
 
 #[test]

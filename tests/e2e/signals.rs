@@ -40,7 +40,7 @@ fn reload(host: &Host, config: &str) {
 }
 
 #[test]
-fn a_signal_pauses_the_host_and_another_lets_it_go_on_with_one_run_of_each_schedule() {
+fn a_signal_pauses_the_host_and_another_resumes_it_with_one_run_of_each_schedule() {
     let host = Host::with_plugins(&[
         ("beat", "probe", BEATS),
         ("yearly", "probe", YEARLY),
@@ -148,6 +148,6 @@ fn a_hangup_without_a_change_changes_nothing() {
 
     host.signal("HUP");
 
-    logs(&host, &["INFO", "read the configuration again on SIGHUP: it is as it was"]);
+    logs(&host, &["INFO", "read the configuration again on SIGHUP: nothing changed"]);
     assert_eq!(state(&host.run("probe", r#"{"do": "echo"}"#)), "succeeded");
 }

@@ -120,7 +120,7 @@ fn an_hourly_task_runs_in_both_hours_of_a_fold_and_not_in_a_gap() {
 }
 
 #[test]
-fn a_host_that_was_down_catches_up_as_the_task_has_it_and_tells_what_was_left_out() {
+fn a_host_that_was_down_catches_up_by_the_tasks_policy_and_reports_what_was_left_out() {
     let lines =
         |catch_up: &str| format!("cron = \"0 * * * *\"\ncatch-up = \"{catch_up}\"\noverlap = \"queue-one\"\n{ECHO}");
     let bench = Bench::new(&[task("latest", &lines("latest")), task("none", &lines("none"))]);
@@ -253,8 +253,8 @@ fn a_deadline_counts_in_virtual_time_for_a_guest_that_sleeps_and_in_real_time_fo
     assert_eq!(
         told(&story, "run", &["task", "outcome", "ended", "message"]),
         [
-            "sleeps timed-out 2027-06-01T01:00:00+02:00 still going at its deadline of 1h, while it was waiting in a host call",
-            "spins timed-out 2027-06-01T00:00:00+02:00 still going at its deadline of 300ms, while it was computing",
+            "sleeps timed-out 2027-06-01T01:00:00+02:00 still running at its deadline of 1h, while it was waiting in a host call",
+            "spins timed-out 2027-06-01T00:00:00+02:00 still running at its deadline of 300ms, while it was computing",
         ]
     );
     assert_eq!(bench.text(&args).1, 1, "a run failed");
@@ -373,7 +373,7 @@ fn the_same_test_prints_the_same_and_can_be_compared_with_its_output() {
     let output = bench.call(&expecting);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("is not as in `expected`: `") && said.lines().count() == 1, "{said}");
+    assert!(said.contains("differs from `expected`: `") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn a_tenant_has_no_more_runs_at_once_than_it_may_and_leaves_the_other_places_to_
     });
     let mine = host.run("probe", r#"{"do": "echo"}"#);
 
-    assert_eq!(why, "tenant `acme` has 2 of at most 2 runs at once under way on this host");
+    assert_eq!(why, "tenant `acme` has 2 of at most 2 concurrent runs under way on this host");
     let left = list(&host.get("/v1/runs?tenant=acme&state=waiting"), "runs").len();
     assert!(state(&mine) == "succeeded" && left > 0, "it came before {left} of another tenant that waited longer");
     let mut turns: Vec<_> = flood
@@ -179,8 +179,8 @@ fn a_tenant_has_no_more_runs_at_once_than_it_may_and_leaves_the_other_places_to_
 #[test]
 fn tenants_whose_directories_are_not_apart_are_refused() {
     for (directory, expected) in [
-        ("plugins", "is not apart from that of tenant `default`"),
-        ("plugins/acme", "is not apart from that of tenant `default`"),
+        ("plugins", "overlaps that of tenant `default`"),
+        ("plugins/acme", "overlaps that of tenant `default`"),
         ("var/acme", "is in `var`, where only the host may write"),
         (".", "where authors may write; choose another `[host] var`"),
     ] {

@@ -123,7 +123,7 @@ fn read_end(path: &std::path::Path) -> File {
 }
 
 #[test]
-fn a_host_without_a_reader_of_its_log_goes_on_and_reports_lost_lines_later() {
+fn a_host_whose_log_has_no_reader_continues_and_reports_lost_lines_later() {
     let (mut host, reader) = Piped::start();
 
     drop(reader);

@@ -107,7 +107,7 @@ fn published(remote: usize, renewal: Renewal<News>, news: News) -> Result<Option
         Ok(_) => Ok(None),
         // The host gave the renewal to another run, which will publish a newer value.
         Err(cache::Error::Conflict) => {
-            log::warn!("remote {} was renewed by another run meanwhile", remote + 1);
+            log::warn!("remote {} was renewed by another run first", remote + 1);
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_in_the_unit_that_fits() {
+    fn ages_are_shown_in_the_largest_unit_that_fits() {
         let words = [1, 119, 120, 7199, 7200].map(|seconds| in_words(Duration::from_secs(seconds)));
 
         assert_eq!(words, ["1.0 s", "119.0 s", "2 min", "119 min", "2 h"]);

@@ -26,7 +26,7 @@ pub(crate) struct AllMemory {
 impl AllMemory {
     /// Creates the bound that fits the memory of this process.
     pub(crate) fn of_this_process() -> Self {
-        Self::of(system::may_have().map_or(u64::MAX, for_guests))
+        Self::of(system::process_limit().map_or(u64::MAX, for_guests))
     }
 
     /// Creates a bound of `limit` bytes.
@@ -63,7 +63,7 @@ mod system {
 
     /// Returns the bytes that this process may have: the least of the machine's memory, the control group's and the
     /// data limit.
-    pub(crate) fn may_have() -> Option<u64> {
+    pub(crate) fn process_limit() -> Option<u64> {
         let machine = rustix::system::sysinfo();
         let of_machine = machine.totalram.checked_mul(u64::from(machine.mem_unit.max(1)));
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -103,7 +103,7 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    pub(crate) fn may_have() -> Option<u64> {
+    pub(crate) fn process_limit() -> Option<u64> {
         None
     }
 }
@@ -111,7 +111,7 @@ mod system {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::for_guests;
-    use super::system::{may_have, of_groups};
+    use super::system::{of_groups, process_limit};
 
     #[test]
     fn a_quarter_is_never_for_guests_and_a_larger_part_of_little_memory() {
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_has_some_memory() {
-        assert!(may_have().is_some_and(|bytes| bytes > 64 << 20));
+    fn the_machines_memory_is_known() {
+        assert!(process_limit().is_some_and(|bytes| bytes > 64 << 20));
     }
 
     /// Set for the child process of the test below: the most bytes that its data limit leaves.
@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn memory_under_a_data_limit_excludes_what_is_reserved_already() {
         if let Some(limit) = std::env::var(LIMITED).ok().and_then(|limit| limit.parse::<u64>().ok()) {
-            let before = may_have().unwrap();
+            let before = process_limit().unwrap();
             let reserved = vec![0_u8; 256 << 20];
-            let after = may_have().unwrap();
+            let after = process_limit().unwrap();
             drop(std::hint::black_box(reserved));
 
             assert!(before < limit && before > limit / 2, "{before} of {limit}");

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-use crate::run::{ClaimKey, Kept, RunId};
+use crate::run::{CappedText, ClaimKey, RunId};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-use super::refused::Refused;
+use super::refused::RefusalLog;
 use super::sampler::Sampler;
 use super::stack::Symbolizer;
 use super::usage::Usage;
@@ -34,7 +34,7 @@ pub enum Stop {
 
 /// The reason to end that a guest is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wish {
+pub enum CancelReason {
     /// The guest's host shuts down.
     Shutdown,
     /// Another run takes its place.
@@ -45,8 +45,8 @@ pub enum Wish {
 
 /// A request to end an attempt.
 #[derive(Clone, Debug)]
-struct Asked {
-    wish: Wish,
+struct EndRequest {
+    wish: CancelReason,
     /// The reason that decides the attempt's outcome.
     why: Stop,
     /// Whether the guest is notified. A guest that is interrupted at once is not.
@@ -76,7 +76,7 @@ pub struct RunHandle {
     /// The resources that the attempt has used, and its present activity.
     pub usage: Usage,
     /// The refusals of the host to the guest.
-    pub refused: Refused,
+    pub refused: RefusalLog,
     /// Shows the place in its code that the guest is at.
     pub(crate) sampler: Sampler,
     /// The bounds that a test compares the attempt's processor time with: the least and the most that its guest took.
@@ -87,7 +87,7 @@ pub struct RunHandle {
     grace: OnceLock<Duration>,
     /// The attempt in virtual time, once it has begun there.
     sleeper: OnceLock<Arc<Sleeper>>,
-    asked: Mutex<Option<Asked>>,
+    asked: Mutex<Option<EndRequest>>,
     /// The reason why the attempt is interrupted, once it is.
     stop: OnceLock<Stop>,
     /// Notified when there is a wish for the guest, and when the attempt is interrupted.
@@ -115,7 +115,7 @@ impl RunHandle {
             task,
             started: Instant::now(),
             usage: Usage::default(),
-            refused: Refused::default(),
+            refused: RefusalLog::default(),
             sampler: Sampler::default(),
             #[cfg(test)]
             stopwatches: Default::default(),
@@ -132,14 +132,14 @@ impl RunHandle {
 
     /// Notes that the guest begins, which has `grace` to end by itself once it is notified. `symbolizer` explains its
     /// component, which has this digest.
-    pub(crate) fn begins(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, grace: Duration) {
+    pub(crate) fn guest_started(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, grace: Duration) {
         // A guest begins only once.
         let _ = self.grace.set(grace);
-        self.sampler.begins(symbolizer, digest);
+        self.sampler.guest_started(symbolizer, digest);
     }
 
     /// Puts the attempt into virtual `time`, of which it may take `limit`.
-    pub(crate) fn lives_in(&self, time: &Arc<VirtualTime>, limit: Duration) {
+    pub(crate) fn use_virtual_time(&self, time: &Arc<VirtualTime>, limit: Duration) {
         // An attempt begins only once.
         let _ = self.sleeper.set(Sleeper::new(time, self.key, limit));
     }
@@ -167,8 +167,8 @@ impl RunHandle {
     /// Needs a tokio context, whose timer does not depend on guest threads. Without one the attempt ends at once.
     pub fn ask_to_end(self: &Arc<Self>, why: Stop) -> Duration {
         let wish = match &why {
-            Stop::Killed(_) => Wish::Killed,
-            Stop::Shutdown => Wish::Shutdown,
+            Stop::Killed(_) => CancelReason::Killed,
+            Stop::Shutdown => CancelReason::Shutdown,
             Stop::ClaimLost => {
                 self.stop(why);
                 return Duration::ZERO;
@@ -179,24 +179,24 @@ impl RunHandle {
 
     /// Cancels this run as [`RunHandle::ask_to_end`] does, because the run `by` takes its place.
     pub fn replace(self: &Arc<Self>, by: RunId) -> Duration {
-        self.ask(Wish::Replaced, Stop::Killed(format!("replaced by run {by}")))
+        self.ask(CancelReason::Replaced, Stop::Killed(format!("replaced by run {by}")))
     }
 
     /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later.
     pub fn announce_shutdown(&self) {
         if !self.grace().is_zero() {
-            self.note(Asked { wish: Wish::Shutdown, why: Stop::Shutdown, told: true });
+            self.note(EndRequest { wish: CancelReason::Shutdown, why: Stop::Shutdown, told: true });
         }
     }
 
-    fn ask(self: &Arc<Self>, wish: Wish, why: Stop) -> Duration {
+    fn ask(self: &Arc<Self>, wish: CancelReason, why: Stop) -> Duration {
         let (grace, tokio) = (self.grace(), tokio::runtime::Handle::try_current());
         let Some(tokio) = tokio.ok().filter(|_| !grace.is_zero()) else {
-            self.note(Asked { wish, why: why.clone(), told: false });
+            self.note(EndRequest { wish, why: why.clone(), told: false });
             self.interrupt(why);
             return Duration::ZERO;
         };
-        self.note(Asked { wish, why: why.clone(), told: true });
+        self.note(EndRequest { wish, why: why.clone(), told: true });
         if !self.armed.swap(true, Ordering::SeqCst) {
             let handle = Arc::downgrade(self);
             let end = move || {
@@ -217,7 +217,7 @@ impl RunHandle {
     }
 
     /// Keeps the first reason unless a more pressing one follows: a user's kill goes before what the host does.
-    fn note(&self, new: Asked) {
+    fn note(&self, new: EndRequest) {
         let tell = new.told;
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *asked {
@@ -230,30 +230,30 @@ impl RunHandle {
         }
     }
 
-    fn noted(&self) -> Option<Asked> {
+    fn noted(&self) -> Option<EndRequest> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the reason to end, whether the guest was notified or interrupted. The attempt's result is judged by it.
-    pub fn asked(&self) -> Option<Stop> {
+    pub fn stop_reason(&self) -> Option<Stop> {
         self.noted().map(|asked| asked.why)
     }
 
     /// Returns the reason that the guest is notified of, if it must end.
-    pub fn wish(&self) -> Option<Wish> {
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
         self.noted().filter(|asked| asked.told).map(|asked| asked.wish)
     }
 
     /// Completes when the guest is notified of a reason.
-    pub async fn wished(&self) -> Wish {
-        self.once(Self::wish).await
+    pub async fn cancel_requested(&self) -> CancelReason {
+        self.once(Self::cancel_reason).await
     }
 
     /// Ends the attempt at once. If it is called again, the first reason stays.
     pub fn stop(&self, why: Stop) {
         match &why {
-            Stop::Killed(_) => self.note(Asked { wish: Wish::Killed, why: why.clone(), told: false }),
-            Stop::Shutdown => self.note(Asked { wish: Wish::Shutdown, why: why.clone(), told: false }),
+            Stop::Killed(_) => self.note(EndRequest { wish: CancelReason::Killed, why: why.clone(), told: false }),
+            Stop::Shutdown => self.note(EndRequest { wish: CancelReason::Shutdown, why: why.clone(), told: false }),
             // A lost claim is not a request, and no outcome of the attempt is stored.
             Stop::ClaimLost => {}
         }
@@ -263,7 +263,7 @@ impl RunHandle {
     fn interrupt(&self, why: Stop) {
         if self.stop.set(why).is_ok() {
             if let Some(sleeper) = self.sleeper() {
-                sleeper.ends();
+                sleeper.wake_for_end();
             }
             self.ends.notify_waiters();
         }
@@ -283,7 +283,7 @@ impl RunHandle {
     }
 
     /// Returns how many observers the guest has.
-    pub fn lookers(&self) -> usize {
+    pub fn observers(&self) -> usize {
         self.sampler.looking()
     }
 
@@ -326,14 +326,14 @@ impl RunHandle {
     }
 
     /// Returns the log as the store keeps it: a JSON object a line.
-    pub fn kept_log(&self) -> Kept {
+    pub fn stored_log(&self) -> CappedText {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         for line in &log.lines {
             text.push_str(&serde_json::to_string(line).expect("a log line has no keys that JSON cannot have"));
             text.push('\n');
         }
-        Kept { text, cut: log.cut }
+        CappedText { text, cut: log.cut }
     }
 }
 
@@ -362,7 +362,7 @@ mod tests {
 
         assert_eq!(handle.ask_to_end(killed("enough")), GRACE);
 
-        assert_eq!((handle.wished().await, handle.stopped()), (Wish::Killed, None));
+        assert_eq!((handle.cancel_requested().await, handle.stopped()), (CancelReason::Killed, None));
         handle.stops().await;
         assert_eq!(handle.stopped(), Some(killed("enough")));
         assert!(start.elapsed() >= GRACE);
@@ -372,11 +372,11 @@ mod tests {
     async fn a_guest_that_cannot_be_notified_or_has_lost_its_claim_is_interrupted_at_once() {
         let deaf = handle(Duration::ZERO);
         assert_eq!(deaf.ask_to_end(killed("enough")), Duration::ZERO);
-        assert_eq!((deaf.stopped(), deaf.wish()), (Some(killed("enough")), None));
+        assert_eq!((deaf.stopped(), deaf.cancel_reason()), (Some(killed("enough")), None));
 
         let lost = handle(GRACE);
         assert_eq!(lost.ask_to_end(Stop::ClaimLost), Duration::ZERO);
-        assert_eq!((lost.stopped(), lost.wish(), lost.asked()), (Some(Stop::ClaimLost), None, None));
+        assert_eq!((lost.stopped(), lost.cancel_reason(), lost.stop_reason()), (Some(Stop::ClaimLost), None, None));
     }
 
     #[tokio::test]
@@ -388,10 +388,13 @@ mod tests {
             }
             handle.announce_shutdown();
             if !first {
-                assert_eq!(handle.wish(), Some(Wish::Shutdown));
+                assert_eq!(handle.cancel_reason(), Some(CancelReason::Shutdown));
                 handle.ask_to_end(killed("enough"));
             }
-            assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Killed), Some(killed("enough"))));
+            assert_eq!(
+                (handle.cancel_reason(), handle.stop_reason()),
+                (Some(CancelReason::Killed), Some(killed("enough")))
+            );
             handle.stops().await;
         }
     }
@@ -401,10 +404,10 @@ mod tests {
         let handle = handle(GRACE);
 
         handle.announce_shutdown();
-        assert_eq!((handle.stopped(), handle.asked()), (None, Some(Stop::Shutdown)));
+        assert_eq!((handle.stopped(), handle.stop_reason()), (None, Some(Stop::Shutdown)));
         handle.stop(killed("now"));
 
-        assert_eq!((handle.stopped(), handle.asked()), (Some(killed("now")), Some(killed("now"))));
+        assert_eq!((handle.stopped(), handle.stop_reason()), (Some(killed("now")), Some(killed("now"))));
     }
 
     #[tokio::test]
@@ -413,7 +416,10 @@ mod tests {
 
         handle.replace(RunId(9));
 
-        assert_eq!((handle.wish(), handle.asked()), (Some(Wish::Replaced), Some(killed("replaced by run 9"))));
+        assert_eq!(
+            (handle.cancel_reason(), handle.stop_reason()),
+            (Some(CancelReason::Replaced), Some(killed("replaced by run 9")))
+        );
     }
 
     #[test]

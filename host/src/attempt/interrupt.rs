@@ -19,14 +19,14 @@ use crate::task::TaskKey;
 #[error("the run was ended in `{in_call}`: {why}")]
 pub struct Interrupt {
     /// The reason why the run is over.
-    pub why: Why,
+    pub why: InterruptReason,
     /// The host function in which the guest was, such as `locks.acquire`.
     pub in_call: &'static str,
 }
 
 /// The reason why a run is over before its guest returned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
+pub enum InterruptReason {
     /// The run's time is used up.
     #[error("its deadline is reached")]
     Deadline,
@@ -41,13 +41,13 @@ pub enum Why {
 
 /// The end of a run from outside: its deadline, or [`RunHandle::stop`].
 #[derive(Clone, Debug)]
-pub struct Until {
+pub struct RunEnd {
     handle: Arc<RunHandle>,
     deadline: Instant,
     sleeper: Option<Arc<Sleeper>>,
 }
 
-impl Until {
+impl RunEnd {
     /// Creates the end of the attempt `handle`: at `deadline`, or earlier if the attempt is stopped.
     ///
     /// An attempt in virtual time ends at its own deadline instead.
@@ -71,7 +71,7 @@ impl Until {
     /// attempts only.
     pub(crate) async fn within(&self, end: Option<Instant>, work: impl Future<Output = ()>) -> bool {
         match (&self.sleeper, end) {
-            (Some(sleeper), end) => sleeper.waits_for(work, end).await,
+            (Some(sleeper), end) => sleeper.wait_within(work, end).await,
             (None, Some(end)) => tokio::time::timeout_at(end.into(), work).await.is_ok(),
             (None, None) => {
                 work.await;
@@ -106,24 +106,24 @@ impl Until {
     }
 
     /// Returns why the run is over, if it is.
-    pub fn over(&self) -> Option<Why> {
+    pub fn over(&self) -> Option<InterruptReason> {
         match self.handle.stopped() {
-            Some(stop) => Some(Why::Stopped(stop)),
-            None => (self.now() >= self.deadline).then_some(Why::Deadline),
+            Some(stop) => Some(InterruptReason::Stopped(stop)),
+            None => (self.now() >= self.deadline).then_some(InterruptReason::Deadline),
         }
     }
 
     /// Completes when the run is over. Needs a tokio context, for the timer.
-    pub async fn ended(&self) -> Why {
+    pub async fn ended(&self) -> InterruptReason {
         if let Some(sleeper) = &self.sleeper {
             return match select(pin!(sleeper.sleep_until(self.deadline)), pin!(self.handle.stops())).await {
-                Either::Left(_) => Why::Deadline,
-                Either::Right((stop, _)) => Why::Stopped(stop),
+                Either::Left(_) => InterruptReason::Deadline,
+                Either::Right((stop, _)) => InterruptReason::Stopped(stop),
             };
         }
         match tokio::time::timeout_at(self.deadline.into(), self.handle.stops()).await {
-            Ok(stop) => Why::Stopped(stop),
-            Err(_) => Why::Deadline,
+            Ok(stop) => InterruptReason::Stopped(stop),
+            Err(_) => InterruptReason::Deadline,
         }
     }
 
@@ -134,16 +134,20 @@ impl Until {
     /// # Errors
     ///
     /// [`Interrupt`] if the run is over, even if `work` becomes ready at that moment: nothing of a guest runs longer.
-    pub async fn unless_ended<T>(&self, in_call: &'static str, work: impl Future<Output = T>) -> Result<T, Interrupt> {
-        self.unless_ended_for(in_call, None, work).await
+    pub async fn run_until_ended<T>(
+        &self,
+        in_call: &'static str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupt> {
+        self.wait_until_ended(in_call, None, work).await
     }
 
-    /// As [`Until::unless_ended`], and shows that the host function waits for `what`, such as a lock's name.
+    /// As [`RunEnd::run_until_ended`], and shows that the host function waits for `what`, such as a lock's name.
     ///
     /// # Errors
     ///
-    /// As [`Until::unless_ended`].
-    pub async fn unless_ended_for<T>(
+    /// As [`RunEnd::run_until_ended`].
+    pub async fn wait_until_ended<T>(
         &self,
         in_call: &'static str,
         what: Option<&str>,
@@ -180,8 +184,8 @@ mod tests {
             tokio::task::yield_now().await;
             7
         };
-        assert_eq!(until(LONG).unless_ended("call", async { 7 }).await, Ok(7));
-        assert_eq!(until(LONG).unless_ended("call", work).await, Ok(7));
+        assert_eq!(until(LONG).run_until_ended("call", async { 7 }).await, Ok(7));
+        assert_eq!(until(LONG).run_until_ended("call", work).await, Ok(7));
     }
 
     #[tokio::test]
@@ -189,9 +193,9 @@ mod tests {
         let start = Instant::now();
         let until = until(Duration::from_millis(30));
 
-        let ended = soon(until.unless_ended("call", pending::<()>())).await;
+        let ended = soon(until.run_until_ended("call", pending::<()>())).await;
 
-        assert_eq!(ended, Err(Interrupt { why: Why::Deadline, in_call: "call" }));
+        assert_eq!(ended, Err(Interrupt { why: InterruptReason::Deadline, in_call: "call" }));
         assert!(start.elapsed() >= Duration::from_millis(30));
         assert_eq!(until.left(), Duration::ZERO);
     }
@@ -200,21 +204,21 @@ mod tests {
     async fn a_wait_ends_when_its_run_is_stopped() {
         let until = until(LONG);
         let waiting = until.clone();
-        let wait = tokio::spawn(async move { waiting.unless_ended("call", pending::<()>()).await });
+        let wait = tokio::spawn(async move { waiting.run_until_ended("call", pending::<()>()).await });
 
         tokio::task::yield_now().await;
         until.handle.stop(Stop::Shutdown);
 
         let ended = soon(wait).await.unwrap();
-        assert_eq!(ended, Err(Interrupt { why: Why::Stopped(Stop::Shutdown), in_call: "call" }));
+        assert_eq!(ended, Err(Interrupt { why: InterruptReason::Stopped(Stop::Shutdown), in_call: "call" }));
     }
 
     #[tokio::test]
     async fn work_does_not_begin_for_a_run_that_is_over() {
         let begun = async { panic!("it was begun") };
-        let ended = until(Duration::ZERO).unless_ended("call", begun).await;
+        let ended = until(Duration::ZERO).run_until_ended("call", begun).await;
 
-        assert_eq!(ended, Err(Interrupt { why: Why::Deadline, in_call: "call" }));
+        assert_eq!(ended, Err(Interrupt { why: InterruptReason::Deadline, in_call: "call" }));
         assert_eq!(ended.unwrap_err().to_string(), "the run was ended in `call`: its deadline is reached");
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! - linear memory, tables and core instances, as wasmtime asks for them (`limits`);
 //! - a [`Charge`] for everything that the host makes or wraps itself, given back wherever the thing is dropped;
-//! - counting for what lies in the table of handles and cannot carry a charge ([`Ledger::expects`],
-//!   [`Ledger::counted`]): each call says how much it may add at most, and once that is a lot, the table is counted.
+//! - counting for what lies in the table of handles and cannot carry a charge ([`Ledger::expect_handles`],
+//!   [`Ledger::set_handle_bytes`]): each call says how much it may add at most, and once that is a lot, the table is counted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const UNSEEN_PART: u64 = 8;
 
 /// The reason why a guest gets no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoRoom {
+pub(crate) enum ChargeError {
     /// The task's own limit is reached.
     Task {
         /// In bytes.
@@ -47,7 +47,7 @@ pub(crate) enum NoRoom {
     },
 }
 
-impl fmt::Display for NoRoom {
+impl fmt::Display for ChargeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Task { limit, held: 0 } => write!(f, "asked for more than its {limit} bytes of memory"),
@@ -63,15 +63,15 @@ impl fmt::Display for NoRoom {
             ),
             Self::Host { limit } => write!(
                 f,
-                "asked for memory when the runs of this host together had the {limit} bytes that there are for them"
+                "asked for memory when the runs of this host together held all {limit} bytes that they may have"
             ),
         }
     }
 }
 
-impl std::error::Error for NoRoom {}
+impl std::error::Error for ChargeError {}
 
-impl NoRoom {
+impl ChargeError {
     /// Returns the reason for a guest whose tables and core instances need so many bytes.
     pub(crate) fn for_state(self, needed: u64) -> Self {
         match self {
@@ -127,16 +127,16 @@ impl Ledger {
     }
 
     /// Returns the error for a guest that asks for more than its limit.
-    pub(crate) fn no_room(&self) -> NoRoom {
-        NoRoom::Task { limit: self.limit, held: self.held() }
+    pub(crate) fn no_room(&self) -> ChargeError {
+        ChargeError::Task { limit: self.limit, held: self.held() }
     }
 
-    fn take(&self, bytes: u64) -> Result<(), NoRoom> {
+    fn take(&self, bytes: u64) -> Result<(), ChargeError> {
         let fits = |total: u64| total.checked_add(bytes).filter(|total| *total <= self.limit);
         let before = self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| self.no_room())?;
         if !self.all.take(bytes) {
             self.total.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(NoRoom::Host { limit: self.all.limit() });
+            return Err(ChargeError::Host { limit: self.all.limit() });
         }
         self.peak.fetch_max(before + bytes, Ordering::Relaxed);
         Ok(())
@@ -148,7 +148,7 @@ impl Ledger {
     }
 
     /// Adds `bytes` of linear memory, which shrinks only at the end of the attempt.
-    pub(crate) fn grow(&self, bytes: u64) -> Result<(), NoRoom> {
+    pub(crate) fn grow(&self, bytes: u64) -> Result<(), ChargeError> {
         self.take(bytes)?;
         self.linear.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
@@ -158,8 +158,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than the attempt may have.
-    pub(crate) fn keep(&self, bytes: u64) -> Result<(), NoRoom> {
+    /// [`ChargeError`] if that is more than the attempt may have.
+    pub(crate) fn keep(&self, bytes: u64) -> Result<(), ChargeError> {
         self.take(bytes)
     }
 
@@ -167,8 +167,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than the attempt may have.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, NoRoom> {
+    /// [`ChargeError`] if that is more than the attempt may have.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, ChargeError> {
         let mut charge = Charge { ledger: Arc::clone(self), bytes: 0 };
         charge.grow(bytes)?;
         Ok(charge)
@@ -179,13 +179,13 @@ impl Ledger {
     /// # Errors
     ///
     /// As [`Ledger::charge`].
-    pub(crate) fn charged(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Bytes, NoRoom> {
+    pub(crate) fn charged(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static) -> Result<Bytes, ChargeError> {
         let charge = self.charge(bytes.as_ref().len() + size_of::<Charged<Vec<u8>>>())?;
         Ok(Bytes::from_owner(Charged { bytes, _charge: charge }))
     }
 
     /// Notes that a call may add up to `bytes` to the table of handles.
-    pub(crate) fn expects(&self, bytes: usize) {
+    pub(crate) fn expect_handles(&self, bytes: usize) {
         self.unseen.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
@@ -199,8 +199,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than the attempt may have; the attempt must end then.
-    pub(crate) fn counted(&self, bytes: u64) -> Result<(), NoRoom> {
+    /// [`ChargeError`] if that is more than the attempt may have; the attempt must end then.
+    pub(crate) fn set_handle_bytes(&self, bytes: u64) -> Result<(), ChargeError> {
         let before = self.table.load(Ordering::Relaxed);
         match bytes.checked_sub(before) {
             Some(more) => self.take(more)?,
@@ -232,8 +232,8 @@ impl Charge {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than the attempt may have. The charge stays as it was.
-    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+    /// [`ChargeError`] if that is more than the attempt may have. The charge stays as it was.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ChargeError> {
         self.ledger.take(bytes as u64)?;
         self.bytes += bytes as u64;
         Ok(())
@@ -281,8 +281,8 @@ mod tests {
 
         let body = ledger.charge(300).unwrap();
 
-        assert_eq!(ledger.charge(101).unwrap_err(), NoRoom::Task { limit: 1000, held: 300 });
-        assert_eq!(ledger.grow(101), Err(NoRoom::Task { limit: 1000, held: 300 }));
+        assert_eq!(ledger.charge(101).unwrap_err(), ChargeError::Task { limit: 1000, held: 300 });
+        assert_eq!(ledger.grow(101), Err(ChargeError::Task { limit: 1000, held: 300 }));
         drop(body);
         assert_eq!((ledger.total(), ledger.held(), ledger.peak()), (600, 0, 900));
         ledger.grow(400).unwrap();
@@ -294,8 +294,8 @@ mod tests {
         ledger.keep(700).unwrap();
 
         assert_eq!(ledger.held(), 700);
-        assert_eq!(ledger.keep(301), Err(NoRoom::Task { limit: 1000, held: 700 }));
-        assert_eq!(ledger.grow(301), Err(NoRoom::Task { limit: 1000, held: 700 }));
+        assert_eq!(ledger.keep(301), Err(ChargeError::Task { limit: 1000, held: 700 }));
+        assert_eq!(ledger.grow(301), Err(ChargeError::Task { limit: 1000, held: 700 }));
         drop(ledger);
 
         assert!(all.take(1000));
@@ -321,7 +321,7 @@ mod tests {
         first.grow(1000).unwrap();
         second.grow(500).unwrap();
 
-        assert_eq!(second.grow(1), Err(NoRoom::Host { limit: 1500 }));
+        assert_eq!(second.grow(1), Err(ChargeError::Host { limit: 1500 }));
         assert_eq!(second.total(), 500);
         drop(first);
         second.grow(500).unwrap();
@@ -331,20 +331,20 @@ mod tests {
     fn the_table_is_counted_again_when_it_may_have_grown_by_much() {
         let (ledger, _) = ledger(64 << 20, 64 << 20);
 
-        ledger.expects(256 << 10);
+        ledger.expect_handles(256 << 10);
         assert!(!ledger.is_due());
-        ledger.expects(1);
+        ledger.expect_handles(1);
         assert!(ledger.is_due());
-        ledger.counted(16 << 20).unwrap();
+        ledger.set_handle_bytes(16 << 20).unwrap();
         assert_eq!((ledger.held(), ledger.is_due()), (16 << 20, false));
 
-        ledger.expects(2 << 20);
+        ledger.expect_handles(2 << 20);
         assert!(!ledger.is_due(), "an eighth of what there is");
-        ledger.expects(1);
+        ledger.expect_handles(1);
         assert!(ledger.is_due());
-        ledger.counted(0).unwrap();
+        ledger.set_handle_bytes(0).unwrap();
         assert_eq!(ledger.held(), 0);
-        assert_eq!(ledger.counted(65 << 20), Err(NoRoom::Task { limit: 64 << 20, held: 0 }));
+        assert_eq!(ledger.set_handle_bytes(65 << 20), Err(ChargeError::Task { limit: 64 << 20, held: 0 }));
     }
 
     #[test]

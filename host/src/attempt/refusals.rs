@@ -78,18 +78,18 @@ impl Refusal<'_> {
             }
             Self::Task(name) => {
                 let line = refs(&patterns(&grants.schedule), "schedule", name);
-                format!("to enqueue runs of the task {} is not granted; {line}", shown(name))
+                format!("enqueueing runs of the task {} is not granted; {line}", shown(name))
             }
             Self::Host(host) => {
                 let known: Vec<String> = grants.http.iter().map(ToString::to_string).collect();
                 format!("the host {} is not granted; {}", shown(host), refs(&known, "http", host))
             }
             Self::PrivateName(name) => format!(
-                "the name {} leads to no public address; an address of a private network is granted by its number, such as \
+                "the name {} resolves to no public address; an address of a private network is granted by its number, such as \
                  `http = [\"10.0.0.7\"]`",
                 shown(name)
             ),
-            Self::Header(name) => format!("the header {} is the host's to set; leave it out", shown(name)),
+            Self::Header(name) => format!("the host sets the header {}; leave it out", shown(name)),
             Self::Write(path) => {
                 let line = |directory: &&crate::task::Directory| {
                     let (host, guest) = (text(&directory.host.to_string_lossy()), text(&directory.guest));
@@ -97,7 +97,7 @@ impl Refusal<'_> {
                 };
                 let line = grants.directories.iter().find(|directory| !directory.write).as_ref().map(line);
                 let line = line.unwrap_or_else(|| "write = true".to_owned());
-                format!("to change {} is not granted, as its directory may only be read; {}", shown(path), add(line))
+                format!("changing {} is not granted, because its directory is read-only; {}", shown(path), add(line))
             }
             Self::Quota { guest, used: (bytes, entries), by_entries } => {
                 let granted = grants.directories.iter().find(|directory| directory.guest == *guest);
@@ -213,7 +213,7 @@ mod tests {
             (Refusal::Host("x.org"), "the host `x.org`", r#"add `http = ["example.org", "h:81", "x.org"]` to "#),
             (
                 Refusal::Write("out.txt"),
-                "to change `out.txt`",
+                "changing `out.txt`",
                 r#"add `directories = [{ host = "/srv/data", guest = "/data", write = true }]` to "#,
             ),
         ] {
@@ -221,8 +221,8 @@ mod tests {
             assert!(words.contains(name) && words.contains(&format!("{line}{place}")), "{words}");
         }
         for (refusal, part) in [
-            (Refusal::PrivateName("db.internal"), "`db.internal` leads to no public address"),
-            (Refusal::Header("host"), "the header `host` is the host's to set"),
+            (Refusal::PrivateName("db.internal"), "`db.internal` resolves to no public address"),
+            (Refusal::Header("host"), "the host sets the header `host`"),
             (
                 Refusal::Quota { guest: "/open", used: (1 << 30, 3), by_entries: false },
                 "`/open` is full: its files take 1073741824 of 1073741824 bytes; delete some, or raise `quota = \"1 GiB\"` of that \

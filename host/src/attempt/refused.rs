@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 /// The refusals of one attempt. The first of each kind is kept in words, the others are counted, so that a guest cannot
 /// flood the list. The kinds are the host's own.
 #[derive(Debug, Default)]
-pub struct Refused(Mutex<Vec<Kind>>);
+pub struct RefusalLog(Mutex<Vec<Kind>>);
 
 #[derive(Debug)]
 struct Kind {
@@ -15,7 +15,7 @@ struct Kind {
     again: u64,
 }
 
-impl Refused {
+impl RefusalLog {
     /// Notes a refusal of this kind, and returns whether it is the first.
     pub fn note(&self, kind: &'static str, words: impl FnOnce() -> String) -> bool {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,11 +42,11 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::Refused;
+    use super::RefusalLog;
 
     #[test]
     fn the_first_refusal_of_each_kind_is_shown_and_the_others_are_counted() {
-        let refused = Refused::default();
+        let refused = RefusalLog::default();
         assert_eq!(refused.words(), None);
 
         let firsts = [("lock", "a"), ("host", "b"), ("lock", "c"), ("host", "d"), ("host", "e")]

@@ -22,12 +22,12 @@ const MOST_LOOKS: usize = 8;
 
 /// The run has too many observers already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MOST_LOOKS} others look at this run already")]
-pub struct TooManyWatch;
+#[error("{MOST_LOOKS} other clients sample this run already")]
+pub struct TooManyObservers;
 
 /// The state of a guest at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum Activity {
     /// The guest computes.
     Computing,
     /// The guest could compute, but has no turn on a processor.
@@ -47,18 +47,18 @@ pub enum Doing {
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Instant,
-    pub(crate) doing: Doing,
+    pub(crate) doing: Activity,
     /// Units of fuel that the guest had used.
     pub(crate) fuel: u64,
     /// Processor time that the guest had used.
     pub(crate) guest: Duration,
-    /// The guest's stack, innermost first, as indices into [`Taken::frames`].
+    /// The guest's stack, innermost first, as indices into [`Samples::frames`].
     pub(crate) stack: Box<[u32]>,
 }
 
 /// The samples of one observer.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct Samples {
     pub(crate) samples: Vec<Sample>,
     /// All frames of the samples, each once.
     pub(crate) frames: Vec<Frame>,
@@ -67,8 +67,8 @@ pub(crate) struct Taken {
     due: Option<Instant>,
 }
 
-impl Taken {
-    fn add(&mut self, at: Instant, doing: Doing, (fuel, guest): (u64, Duration), stack: &Stack) {
+impl Samples {
+    fn add(&mut self, at: Instant, doing: Activity, (fuel, guest): (u64, Duration), stack: &Stack) {
         let mut place = |frame: &Frame| {
             if let Some(place) = self.known.get(frame) {
                 return *place;
@@ -85,18 +85,18 @@ impl Taken {
 
 /// An observer of a guest.
 #[derive(Debug)]
-struct Look {
+struct Observer {
     /// The interval at which the guest should give a sample unasked. `None` for samples on request only.
     every: Option<Duration>,
     /// The number of samples that it has room for.
     most: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<Samples>,
     /// Notified when there is a sample that the observer asked for.
     given: Notify,
 }
 
-impl Look {
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+impl Observer {
+    fn taken(&self) -> MutexGuard<'_, Samples> {
         // A panic under the lock leaves at worst a frame that belongs to no sample.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +109,7 @@ impl Look {
 
 /// The means to explain a guest's code.
 #[derive(Debug)]
-struct About {
+struct CodeSource {
     symbolizer: Arc<dyn Symbolizer>,
     /// The digest of the guest's component.
     digest: Arc<str>,
@@ -118,14 +118,14 @@ struct About {
 /// Connects a guest with its observers.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    about: OnceLock<About>,
+    about: OnceLock<CodeSource>,
     origin: Instant,
     /// When the guest entered its current host call, in nanoseconds from `origin`; 0 while it is in none.
     in_call: AtomicU64,
     /// The value of `in_call` for one host call, and the guest's stack in that call.
     rest: Mutex<Option<(u64, Stack)>>,
     looking: AtomicUsize,
-    looks: Mutex<Vec<Arc<Look>>>,
+    looks: Mutex<Vec<Arc<Observer>>>,
     over: AtomicBool,
     /// Notified when the guest is gone.
     end: Notify,
@@ -149,9 +149,9 @@ impl Default for Sampler {
 /// The methods that the guest's thread calls.
 impl Sampler {
     /// Notes that the guest begins. `symbolizer` explains its component, which has this digest.
-    pub(crate) fn begins(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>) {
+    pub(crate) fn guest_started(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>) {
         // A guest begins only once.
-        let _ = self.about.set(About { symbolizer: Arc::clone(symbolizer), digest: Arc::clone(digest) });
+        let _ = self.about.set(CodeSource { symbolizer: Arc::clone(symbolizer), digest: Arc::clone(digest) });
     }
 
     /// Notes that the guest enters a host call.
@@ -176,27 +176,27 @@ impl Sampler {
     }
 
     /// Returns whether the guest's stack in its current host call has been captured.
-    pub(crate) fn has_come_to_rest(&self) -> bool {
+    pub(crate) fn stack_is_captured(&self) -> bool {
         self.rest().as_ref().is_some_and(|(at, _)| *at == self.in_call.load(Ordering::Relaxed))
     }
 
     /// Returns whether an observer wants a sample now.
-    pub(crate) fn wants(&self, now: Instant) -> bool {
-        self.looking.load(Ordering::Relaxed) > 0 && self.looks().iter().any(|look| look.is_due(now))
+    pub(crate) fn wants_sample(&self, now: Instant) -> bool {
+        self.looking.load(Ordering::Relaxed) > 0 && self.observers_mut().iter().any(|look| look.is_due(now))
     }
 
     /// Gives a sample of a guest that computes to the observers that want one.
-    pub(crate) fn give(&self, now: Instant, used: (u64, Duration), stack: &Stack) {
-        for look in self.looks().iter().filter(|look| look.is_due(now)) {
+    pub(crate) fn record(&self, now: Instant, used: (u64, Duration), stack: &Stack) {
+        for look in self.observers_mut().iter().filter(|look| look.is_due(now)) {
             let mut taken = look.taken();
-            taken.add(now, Doing::Computing, used, stack);
+            taken.add(now, Activity::Computing, used, stack);
             taken.due = look.every.map(|every| now + every);
             look.given.notify_one();
         }
     }
 
     /// Notes that the guest is gone.
-    pub(crate) fn ends(&self) {
+    pub(crate) fn guest_ended(&self) {
         self.over.store(true, Ordering::Release);
         self.end.notify_waiters();
     }
@@ -205,32 +205,32 @@ impl Sampler {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn looks(&self) -> MutexGuard<'_, Vec<Arc<Look>>> {
+    fn observers_mut(&self) -> MutexGuard<'_, Vec<Arc<Observer>>> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An observer's registration, which ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Looking<'a> {
+pub(crate) struct Observation<'a> {
     sampler: &'a Sampler,
-    look: Arc<Look>,
+    look: Arc<Observer>,
 }
 
 impl Sampler {
     /// Registers an observer with room for `most` samples. Without `every` it gets one for each request, otherwise one
     /// for each interval `every`.
-    pub(crate) fn look(&self, every: Option<Duration>, most: usize) -> Result<Looking<'_>, TooManyWatch> {
+    pub(crate) fn look(&self, every: Option<Duration>, most: usize) -> Result<Observation<'_>, TooManyObservers> {
         let due = every.map(|_| Instant::now());
-        let taken = Mutex::new(Taken { due, ..Taken::default() });
-        let look = Arc::new(Look { every, most, taken, given: Notify::new() });
-        let mut looks = self.looks();
+        let taken = Mutex::new(Samples { due, ..Samples::default() });
+        let look = Arc::new(Observer { every, most, taken, given: Notify::new() });
+        let mut looks = self.observers_mut();
         if looks.len() >= MOST_LOOKS {
-            return Err(TooManyWatch);
+            return Err(TooManyObservers);
         }
         looks.push(Arc::clone(&look));
         self.looking.store(looks.len(), Ordering::Relaxed);
-        Ok(Looking { sampler: self, look })
+        Ok(Observation { sampler: self, look })
     }
 
     /// Returns whether the guest is gone.
@@ -259,7 +259,7 @@ impl Sampler {
     }
 
     /// Returns when the guest entered its current host call, and its stack there if it was captured.
-    pub(crate) fn resting(&self) -> Option<(Instant, Stack)> {
+    pub(crate) fn current_wait(&self) -> Option<(Instant, Stack)> {
         let since = self.in_call.load(Ordering::Relaxed);
         if since == 0 {
             return None;
@@ -269,7 +269,7 @@ impl Sampler {
     }
 }
 
-impl Looking<'_> {
+impl Observation<'_> {
     /// Asks the guest for a sample and waits for it. Returns false if the guest does not enter the host within
     /// `patience`, or is gone.
     pub(crate) async fn ask(&self, patience: Duration) -> bool {
@@ -295,7 +295,7 @@ impl Looking<'_> {
     }
 
     /// Adds an observation that was made from outside.
-    pub(crate) fn put(&self, doing: Doing, used: (u64, Duration), stack: &Stack) {
+    pub(crate) fn put(&self, doing: Activity, used: (u64, Duration), stack: &Stack) {
         let mut taken = self.look.taken();
         if taken.samples.len() < self.look.most {
             taken.add(Instant::now(), doing, used, stack);
@@ -314,16 +314,16 @@ impl Looking<'_> {
     }
 
     /// Returns all samples in the order of time.
-    pub(crate) fn taken(self) -> Taken {
+    pub(crate) fn taken(self) -> Samples {
         let mut taken = std::mem::take(&mut *self.look.taken());
         taken.samples.sort_by_key(|sample| sample.at);
         taken
     }
 }
 
-impl Drop for Looking<'_> {
+impl Drop for Observation<'_> {
     fn drop(&mut self) {
-        let mut looks = self.sampler.looks();
+        let mut looks = self.sampler.observers_mut();
         looks.retain(|look| !Arc::ptr_eq(look, &self.look));
         self.sampler.looking.store(looks.len(), Ordering::Relaxed);
     }

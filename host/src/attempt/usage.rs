@@ -121,7 +121,7 @@ impl Usage {
     }
 
     /// Sets the number of host calls made so far.
-    pub(crate) fn called(&self, calls: u64) {
+    pub(crate) fn set_calls(&self, calls: u64) {
         self.host_calls.store(calls, Ordering::Relaxed);
     }
 
@@ -141,12 +141,12 @@ impl Usage {
     }
 
     /// Adds bytes that the guest received.
-    pub(crate) fn was_given(&self, bytes: usize) {
+    pub(crate) fn add_received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Adds bytes that the guest sent.
-    pub(crate) fn handed_over(&self, bytes: usize) {
+    pub(crate) fn add_sent(&self, bytes: usize) {
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

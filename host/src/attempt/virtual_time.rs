@@ -40,7 +40,7 @@ struct State {
     /// The number of attempts awake. Below zero for a moment when an attempt is dropped in its sleep.
     awake: i64,
     /// The number of times that an attempt began or awoke.
-    stirs: u64,
+    wake_count: u64,
     /// The wakers and calls by their instant, in nanoseconds since the start, and then by their order of arrival.
     due: BTreeMap<(u64, u64), Due>,
     came: u64,
@@ -64,12 +64,12 @@ fn nanos(time: Duration) -> u64 {
 impl VirtualTime {
     /// Creates a clock that stands at `start`. All that is random follows from `seed`.
     pub fn new(start: Timestamp, seed: u64) -> Arc<Self> {
-        let state = State { passed: 0, set: 0, awake: 0, stirs: 0, due: BTreeMap::new(), came: 0 };
+        let state = State { passed: 0, set: 0, awake: 0, wake_count: 0, due: BTreeMap::new(), came: 0 };
         Arc::new(Self { origin: Instant::now(), start, seed, state: Mutex::new(state), quiet: Notify::new() })
     }
 
     /// Returns how much time has passed, whatever the wall clock was set to.
-    pub fn passed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.state().passed)
     }
 
@@ -90,7 +90,7 @@ impl VirtualTime {
     pub fn busy(self: &Arc<Self>) -> Busy {
         let mut state = self.state();
         state.awake += 1;
-        state.stirs += 1;
+        state.wake_count += 1;
         drop(state);
         Busy(Arc::clone(self))
     }
@@ -114,17 +114,17 @@ impl VirtualTime {
     }
 
     /// Returns how often an attempt began or awoke. While the number stays and all are asleep, nothing has happened.
-    pub fn stirs(&self) -> u64 {
-        self.state().stirs
+    pub fn wake_count(&self) -> u64 {
+        self.state().wake_count
     }
 
-    /// Returns the next instant at which an attempt wakes or a call is due, counted as by [`VirtualTime::passed`].
+    /// Returns the next instant at which an attempt wakes or a call is due, counted as by [`VirtualTime::elapsed`].
     pub fn next(&self) -> Option<Duration> {
         self.state().due.keys().next().map(|(at, _)| Duration::from_nanos(*at))
     }
 
     /// Moves the time to `to`, never back. Wakes nothing yet.
-    pub fn pass_to(&self, to: Duration) {
+    pub fn advance_to(&self, to: Duration) {
         let mut state = self.state();
         state.passed = state.passed.max(nanos(to));
     }
@@ -148,7 +148,7 @@ impl VirtualTime {
     }
 
     /// Returns a number from 0 to 1 that is always the same for one attempt.
-    pub fn chance(&self, claim: ClaimKey) -> f64 {
+    pub fn jitter_fraction(&self, claim: ClaimKey) -> f64 {
         self.random(claim, 1).random()
     }
 
@@ -247,13 +247,13 @@ pub struct Sleeper {
     /// The processor time that the guest may use. It replaces the deadline while the guest computes, which takes no
     /// virtual time.
     limit: Duration,
-    bed: Mutex<Bed>,
+    sleep: Mutex<SleepState>,
     /// The number of waits for virtual time that were found unfinished since the guest was last polled.
     waits: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct Bed {
+struct SleepState {
     asleep: bool,
     /// Whether the guest was woken since it was last polled.
     woken: bool,
@@ -265,8 +265,8 @@ impl Sleeper {
     /// Creates an attempt that begins now and may take `limit`.
     pub(crate) fn new(time: &Arc<VirtualTime>, claim: ClaimKey, limit: Duration) -> Arc<Self> {
         let deadline = time.state().passed.saturating_add(nanos(limit));
-        let (time, bed, waits) = (Arc::clone(time), Mutex::default(), AtomicUsize::new(0));
-        Arc::new(Self { time, claim, deadline, limit, bed, waits })
+        let (time, sleep, waits) = (Arc::clone(time), Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { time, claim, deadline, limit, sleep, waits })
     }
 
     /// Returns the virtual time as an instant.
@@ -291,7 +291,7 @@ impl Sleeper {
 
     /// Waits for `work` at most until `end`, and returns whether it was done. `work` may depend on virtual time and on
     /// other attempts only.
-    pub async fn waits_for(&self, work: impl Future<Output = ()>, end: Option<Instant>) -> bool {
+    pub async fn wait_within(&self, work: impl Future<Output = ()>, end: Option<Instant>) -> bool {
         let (mut work, mut end) = (
             pin!(work),
             pin!(async {
@@ -321,8 +321,8 @@ impl Sleeper {
     }
 
     /// Wakes the attempt and keeps it from sleeping again, because it must end.
-    pub(crate) fn ends(&self) {
-        self.bed().ending = true;
+    pub(crate) fn wake_for_end(&self) {
+        self.sleep_state().ending = true;
         self.wakes();
     }
 
@@ -337,7 +337,7 @@ impl Sleeper {
     }
 
     /// Returns how much time has passed since the start, in nanoseconds.
-    pub(crate) fn passed(&self) -> u64 {
+    pub(crate) fn elapsed(&self) -> u64 {
         self.time.state().passed
     }
 
@@ -351,22 +351,22 @@ impl Sleeper {
         Sleep { time: Arc::clone(&self.time), at, place: None }
     }
 
-    fn bed(&self) -> MutexGuard<'_, Bed> {
-        self.bed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sleep_state(&self) -> MutexGuard<'_, SleepState> {
+        self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether the guest had nothing to do after it was last polled.
     pub(crate) fn has_slept(&self) -> bool {
-        self.bed().slept
+        self.sleep_state().slept
     }
 
     fn wakes(&self) {
-        let mut bed = self.bed();
-        bed.woken = true;
-        if std::mem::take(&mut bed.asleep) {
+        let mut sleep = self.sleep_state();
+        sleep.woken = true;
+        if std::mem::take(&mut sleep.asleep) {
             let mut state = self.time.state();
             state.awake += 1;
-            state.stirs += 1;
+            state.wake_count += 1;
             if state.awake == 0 {
                 self.time.quiet.notify_waiters();
             }
@@ -374,21 +374,21 @@ impl Sleeper {
     }
 
     /// Notes that the guest is polled.
-    fn looks(&self) {
+    fn mark_polled(&self) {
         self.wakes();
-        let mut bed = self.bed();
-        (bed.woken, bed.slept) = (false, false);
-        drop(bed);
+        let mut sleep = self.sleep_state();
+        (sleep.woken, sleep.slept) = (false, false);
+        drop(sleep);
         self.waits.store(0, Ordering::Relaxed);
     }
 
     /// Lets the guest sleep, unless it was woken since it was polled.
-    fn lies_down(&self) {
-        let mut bed = self.bed();
-        if bed.woken || bed.ending || bed.asleep {
+    fn start_sleeping(&self) {
+        let mut sleep = self.sleep_state();
+        if sleep.woken || sleep.ending || sleep.asleep {
             return;
         }
-        (bed.asleep, bed.slept) = (true, true);
+        (sleep.asleep, sleep.slept) = (true, true);
         let mut state = self.time.state();
         state.awake -= 1;
         if state.awake == 0 {
@@ -397,9 +397,16 @@ impl Sleeper {
     }
 }
 
-/// Does `work` for the guest, which sleeps while all of the `things` that it waits for are waits by
-/// [`Sleeper::waits_for`].
-pub(crate) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: F) -> F::Output {
+/// Does `work` for the guest. In virtual time the guest sleeps while all of the `things` that it waits for are waits by
+/// [`Sleeper::wait_within`].
+pub(crate) async fn sleep_while<F: Future>(sleeper: Option<&Arc<Sleeper>>, things: usize, work: F) -> F::Output {
+    match sleeper {
+        Some(sleeper) => sleep_in_virtual_time(sleeper, things, work).await,
+        None => work.await,
+    }
+}
+
+async fn sleep_in_virtual_time<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: F) -> F::Output {
     /// Leaves the guest awake after the work, even if the work is dropped.
     struct Up<'a>(&'a Sleeper);
     impl Drop for Up<'_> {
@@ -411,15 +418,15 @@ pub(crate) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: 
     let _up = Up(sleeper);
     let (mut work, mut end) = (pin!(work), pin!(sleeper.sleep(sleeper.deadline)));
     poll_fn(|cx| {
-        let bell = Waker::from(Arc::new(Bell { sleeper: Arc::clone(sleeper), guest: cx.waker().clone() }));
-        let mut cx = Context::from_waker(&bell);
-        sleeper.looks();
+        let waker = Waker::from(Arc::new(WakeAndCount { sleeper: Arc::clone(sleeper), guest: cx.waker().clone() }));
+        let mut cx = Context::from_waker(&waker);
+        sleeper.mark_polled();
         if let Poll::Ready(done) = work.as_mut().poll(&mut cx) {
             return Poll::Ready(done);
         }
         let in_time = end.as_mut().poll(&mut cx).is_pending();
         if in_time && sleeper.waits.load(Ordering::Relaxed) >= things {
-            sleeper.lies_down();
+            sleeper.start_sleeping();
         }
         Poll::Pending
     })
@@ -427,12 +434,12 @@ pub(crate) async fn nap<F: Future>(sleeper: &Arc<Sleeper>, things: usize, work: 
 }
 
 /// Wakes a guest and counts it as awake from that moment on.
-struct Bell {
+struct WakeAndCount {
     sleeper: Arc<Sleeper>,
     guest: Waker,
 }
 
-impl Wake for Bell {
+impl Wake for WakeAndCount {
     fn wake(self: Arc<Self>) {
         self.sleeper.wakes();
         self.guest.wake_by_ref();

@@ -1,6 +1,6 @@
 //! Defines the commands and their arguments, as `--help` shows them.
 
-mod asking;
+mod connection;
 mod help;
 mod hosts;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(super) use asking::{Asks, AsksHost, DEFAULT_URL, ListArgs, TenantArgs};
+pub(super) use connection::{DEFAULT_URL, HostCommand, ListArgs, TenantArgs, TenantCommand};
 pub(super) use hosts::{CacheCommand, CacheListArgs, CacheSetArgs, DrainArgs, LocksArgs};
 pub use hosts::{Hidden, RunArgs};
 pub(super) use runs::{
@@ -31,7 +31,7 @@ use crate::task::Name;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sexton", version, long_version = LONG_VERSION.as_str(), propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with what is there.\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with the current state.\n\
                         Example: sexton trigger hello --wait\n\
                         When is it due: sexton schedule explain '30 2 * * mon' --zone Europe/Berlin"
 )]
@@ -55,7 +55,7 @@ pub(super) enum Command {
     /// Check manifests without a host, and show when their tasks are due next
     #[command(after_help = "Example: sexton check plugins/*.toml")]
     Check(CheckArgs),
-    /// Explain schedules; add, list, show and delete those that no manifest has
+    /// Explain schedules; add, list, show and delete those added without a manifest
     #[command(subcommand, after_help = "Example: sexton schedule explain '30 2 * * mon' --zone Europe/Berlin")]
     Schedule(ScheduleCommand),
     /// Simulate a plugin's schedules: a host whose clock jumps, and what runs when
@@ -74,70 +74,70 @@ pub(super) enum Command {
     Restore(super::backup::RestoreArgs),
     /// List the hosts that share the store: which are up, and how many runs each has in progress
     #[command(after_help = "Example: sexton hosts")]
-    Hosts(AsksHost<ListArgs>),
+    Hosts(HostCommand<ListArgs>),
     /// Stop a host from taking new runs; runs in progress finish
     #[command(after_help = "Example: sexton drain --wait")]
-    Drain(AsksHost<DrainArgs>),
+    Drain(HostCommand<DrainArgs>),
     /// List the tenants, with their use of the host and their limits
     #[command(after_help = "Example: sexton tenants")]
-    Tenants(AsksHost<ListArgs>),
+    Tenants(HostCommand<ListArgs>),
     /// List the plugins, and why those in quarantine are not used
     #[command(after_help = "Example: sexton plugins --json")]
-    Plugins(Asks<ListArgs>),
-    /// List the tasks: when they are due, and how they last went
+    Plugins(TenantCommand<ListArgs>),
+    /// List the tasks: when they are due, and how their last runs ended
     #[command(after_help = "Example: sexton tasks")]
-    Tasks(Asks<ListArgs>),
-    /// List the chains: where each is, and how its links last ended
+    Tasks(TenantCommand<ListArgs>),
+    /// List the chains: the position of each, and how its links last ended
     #[command(after_help = "Example: sexton chains")]
-    Chains(Asks<ListArgs>),
+    Chains(TenantCommand<ListArgs>),
     /// List runs, newest first
     #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
-    Runs(Asks<RunsArgs>),
+    Runs(TenantCommand<RunsArgs>),
     /// Show a run with its attempts: input, outcome, accounts, message, backtrace, log
     #[command(after_help = "Example: sexton show 17")]
-    Show(Asks<ShowArgs>),
+    Show(TenantCommand<ShowArgs>),
     /// Print the log of a run, or of a task's latest run that has begun
     #[command(after_help = "Example: sexton logs -f hello")]
-    Logs(Asks<LogsArgs>),
+    Logs(TenantCommand<LogsArgs>),
     /// Make a run of a task
     #[command(after_help = "Example: sexton trigger hello --input '{\"name\":\"Ada\"}' --wait")]
-    Trigger(Asks<TriggerArgs>),
+    Trigger(TenantCommand<TriggerArgs>),
     /// Stop a run. If it is running and supports cancellation, it gets its grace period first
     #[command(after_help = "Example: sexton kill 17 --reason 'wrong input'")]
-    Kill(Asks<KillArgs>),
+    Kill(TenantCommand<KillArgs>),
     /// Let a run start that is held back because it is suspected of killing its host
     #[command(after_help = "Example: sexton release 17")]
-    Release(Asks<ReleaseArgs>),
-    /// Watch the runs that are going on this host: fuel, memory, age, lane, waits
+    Release(TenantCommand<ReleaseArgs>),
+    /// Watch the runs in progress on this host: fuel, memory, age, lane, waits
     #[command(after_help = "Example: sexton top --once")]
-    Top(Asks<TopArgs>),
-    /// Show where a run that is going is, and whether it spins, waits, or is slow
+    Top(TenantCommand<TopArgs>),
+    /// Show where a run in progress is, and whether it spins, waits, or is slow
     #[command(after_help = "Example: sexton stack 17")]
-    Stack(Asks<StackArgs>),
-    /// Write a profile of a run that is going, for the Firefox Profiler
+    Stack(TenantCommand<StackArgs>),
+    /// Write a profile of a run in progress, for the Firefox Profiler
     #[command(after_help = "Example: sexton profile 17 --for 5s -o slow.json")]
-    Profile(Asks<ProfileArgs>),
+    Profile(TenantCommand<ProfileArgs>),
     /// Pause a task, a chain, a tenant or everything; runs in progress continue
     #[command(after_help = "Example: sexton pause --all --reason 'the disk is being replaced'")]
-    Pause(Asks<PauseArgs>),
+    Pause(TenantCommand<PauseArgs>),
     /// End a pause; runs that were due during the pause are not made up
     #[command(after_help = "Example: sexton resume hello")]
-    Resume(Asks<ResumeArgs>),
+    Resume(TenantCommand<ResumeArgs>),
     /// Older form of `schedule add`
     #[command(hide = true)]
-    Add(Box<Asks<AddArgs>>),
+    Add(Box<TenantCommand<AddArgs>>),
     /// Older form of `schedule list`
     #[command(hide = true)]
-    List(Asks<SchedulesArgs>),
+    List(TenantCommand<SchedulesArgs>),
     /// Older form of `schedule delete`
     #[command(hide = true)]
-    Delete(Asks<DeleteArgs>),
+    Delete(TenantCommand<DeleteArgs>),
     /// Print the output of a run, or of a task's latest run that succeeded
     #[command(after_help = "Example: sexton result frontpage > page.html")]
-    Result(Asks<ResultArgs>),
+    Result(TenantCommand<ResultArgs>),
     /// List the locks that are held, or show which runs wait for which
     #[command(after_help = "Example: sexton locks --graph")]
-    Locks(Asks<LocksArgs>),
+    Locks(TenantCommand<LocksArgs>),
     /// Read and change cache entries
     #[command(subcommand, after_help = "Example: sexton cache list front/")]
     Cache(CacheCommand),

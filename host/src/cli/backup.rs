@@ -16,7 +16,7 @@ use crate::store::sqlite::backup::{self as copies, Restored};
 pub(super) struct BackupArgs {
     /// File to write; an existing file is not changed
     file: PathBuf,
-    /// Database file to copy, over the configuration
+    /// Database file to copy; overrides the configuration
     #[arg(long, value_name = "DATABASE")]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(super) struct BackupArgs {
 pub(super) struct RestoreArgs {
     /// Copy to put in place
     file: PathBuf,
-    /// Database file to replace, over the configuration
+    /// Database file to replace; overrides the configuration
     #[arg(long, value_name = "DATABASE")]
     to: Option<PathBuf>,
     #[command(flatten)]
@@ -40,7 +40,7 @@ struct HostArgs {
     /// Configuration file of the host [default: sexton.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Directory with the database, over the configuration
+    /// Directory with the database; overrides the configuration
     #[arg(long, value_name = "DIR")]
     var: Option<PathBuf>,
     /// URL of the PostgreSQL database that has the store
@@ -64,11 +64,12 @@ pub(super) fn restore(args: &RestoreArgs, screen: &Screen) -> Result<(), CliErro
     }
     let database = args.host.database(args.to.as_deref())?;
     let Restored { aside } = copies::restore(&args.file, &database, screen.now).map_err(explain)?;
-    screen.line(&format!("The next host at `{}` goes on with `{}`.", database.display(), args.file.display()))?;
+    screen.line(&format!("The next host at `{}` continues with `{}`.", database.display(), args.file.display()))?;
     for kept in aside {
         screen.line(&format!("Kept aside: `{}`", kept.display()))?;
     }
-    screen.line("Runs that were made or ended since the copy was made are as they were then: some may run again.")
+    screen
+        .line("Runs that were made or ended after the copy was made have their state from then, so some may run again.")
 }
 
 impl HostArgs {

@@ -21,10 +21,9 @@ fn path(key: &str) -> Result<String, CliError> {
 
 pub(super) fn get(client: &Client, key: &str, screen: &Screen) -> Result<(), CliError> {
     let mut value = Vec::new();
-    client
-        .stream(&path(key)?)?
-        .read_to_end(&mut value)
-        .map_err(|e| CliError::new(Exit::Unreachable, format!("the host broke off the value: {e}")))?;
+    client.stream(&path(key)?)?.read_to_end(&mut value).map_err(|e| {
+        CliError::new(Exit::Unreachable, format!("the connection broke while the host sent the value: {e}"))
+    })?;
     screen.bytes(&value)
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::CheckArgs;
 use super::error::CliError;
 use super::lists;
-use super::screen::{Screen, aside, one_line, safe};
+use super::screen::{Screen, eprint_line, one_line, safe};
 use crate::http::api_types::{Due, TriggerShape, timing};
 use crate::plugins::inspect::{Inspection, NO_COMPONENT, inspect, tasks_in, unknown_tasks};
 use crate::plugins::manifest;
@@ -41,7 +41,7 @@ pub(super) fn check(args: &CheckArgs, screen: &Screen) -> Result<(), CliError> {
     let files = expand(&args.files)?;
     let mut all: Vec<Checked> =
         files.into_iter().map(|file| Checked { found: inspect(&file, screen.now), file }).collect();
-    refuse_twice(&mut all);
+    check_duplicates(&mut all);
     warn_of_unknown(&mut all);
     let tasks: usize = all.iter().map(|checked| checked.found.tasks.len()).sum();
     let next = usize::from(args.next.unwrap_or(if tasks < MANY { NEXT } else { NEXT_OF_MANY }));
@@ -89,7 +89,7 @@ fn expand(files: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
 }
 
 /// Reports names of tasks and chains that two plugins define.
-fn refuse_twice(all: &mut [Checked]) {
+fn check_duplicates(all: &mut [Checked]) {
     let mut owners: BTreeMap<Name, PathBuf> = BTreeMap::new();
     for Checked { file, found } in all {
         let Inspection { tasks, chains, errors, .. } = found;
@@ -136,7 +136,7 @@ fn each(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliError> {
             }
             screen.print(&table)?;
         }
-        further(found, screen)?;
+        print_notes(found, screen)?;
     }
     Ok(())
 }
@@ -154,11 +154,11 @@ fn one_table(all: &[Checked], next: usize, screen: &Screen) -> Result<(), CliErr
         }
     }
     screen.print(&table)?;
-    all.iter().try_for_each(|checked| further(&checked.found, screen))
+    all.iter().try_for_each(|checked| print_notes(&checked.found, screen))
 }
 
 /// Prints deviations from the text, and the chains.
-fn further(found: &Inspection, screen: &Screen) -> Result<(), CliError> {
+fn print_notes(found: &Inspection, screen: &Screen) -> Result<(), CliError> {
     for (task, remark) in found.tasks.iter().flat_map(|task| task.remarks.iter().map(move |remark| (task, remark))) {
         screen.line(&format!("note: `{}`: {}", task.key.task, one_line(remark)))?;
     }
@@ -241,12 +241,12 @@ fn summary(all: &[Checked], tasks: usize) -> String {
 fn tell(all: &[Checked]) -> Result<(), CliError> {
     let warnings: Vec<&String> = all.iter().flat_map(|checked| &checked.found.warnings).collect();
     for warning in folded(&warnings) {
-        aside(&format!("warning: {}", safe(&warning)));
+        eprint_line(&format!("warning: {}", safe(&warning)));
     }
     let errors: Vec<&String> = all.iter().flat_map(|checked| &checked.found.errors).collect();
     let Some((last, others)) = errors.split_last() else { return Ok(()) };
     for error in others {
-        aside(&format!("error: {}", safe(error)));
+        eprint_line(&format!("error: {}", safe(error)));
     }
     let failed = CliError::failed(last.as_str());
     Err(match errors.len() {

@@ -39,7 +39,7 @@ impl Client {
     /// Creates a client of the host at `url`; `host:port` is enough. All its requests are about `tenant`.
     pub(super) fn new(url: &str, tenant: Option<Name>) -> Result<Self, CliError> {
         let url = if url.is_empty() { DEFAULT_URL } else { url };
-        let bad = |why: &str| CliError::usage(format!("`{url}` is not where a host can be: {why}"));
+        let bad = |why: &str| CliError::usage(format!("`{url}` cannot be the address of a host: {why}"));
         let port = url.trim_start_matches(':');
         if port.parse::<u16>().is_ok() {
             return Err(bad("it is a port without an address").hint(format!("write 127.0.0.1:{port}")));
@@ -76,7 +76,7 @@ impl Client {
             other => other.to_string(),
         };
         CliError::new(Exit::Unreachable, format!("cannot reach the host at {}: {why}", self.base))
-            .hint("start one with `sexton run`, or say where it is with --url or SEXTON_URL")
+            .hint("start a host with `sexton run`, or name its address with --url or SEXTON_URL")
     }
 
     /// Sends a request. Error responses become errors here.
@@ -145,7 +145,7 @@ fn refused(response: Response<Body>) -> CliError {
     let status = response.status();
     let text = response.into_body().into_with_config().limit(64 << 10).read_to_string().unwrap_or_default();
     let Ok(Failure { error }) = serde_json::from_str(&text) else {
-        return CliError::failed(format!("what answers there says `{status}` and nothing else"))
+        return CliError::failed(format!("the server there responded with `{status}` and nothing else"))
             .hint("is it a Sexton host? `sexton run` prints the address of its API");
     };
     let exit = match status {
@@ -188,7 +188,7 @@ mod tests {
 
             assert_eq!(
                 refused.message(),
-                format!("`{port}` is not where a host can be: it is a port without an address")
+                format!("`{port}` cannot be the address of a host: it is a port without an address")
             );
             assert!(format!("{refused:?}").contains(&format!("Some(\"write {host}\")")), "{refused:?}");
         }

@@ -56,9 +56,9 @@ pub(super) fn drain(client: &Client, args: &DrainArgs, screen: &Screen) -> Resul
     let host: HostShape = decode(&json)?;
     let shown = one_line(&host.name);
     screen.line(&match host.state {
-        HostState::Gone => format!("Host `{shown}` is gone; when it starts it takes runs."),
+        HostState::Gone => format!("Host `{shown}` is gone; it will take runs when it starts."),
         HostState::Draining => {
-            format!("Host `{shown}` is draining: it takes no more runs, and what it has under way goes on.")
+            format!("Host `{shown}` is draining: it takes no more runs, and those it has under way continue.")
         }
         HostState::Up => format!("Host `{shown}` takes runs."),
     })?;
@@ -83,7 +83,7 @@ fn wait(client: &Client, host: &HostShape, screen: &Screen) -> Result<(), CliErr
     let ended = loop {
         let Hosts { hosts } = decode(&client.text(PATH)?)?;
         let Some(now) = hosts.into_iter().find(|known| known.name == host.name) else {
-            break Err(CliError::new(Exit::NotFound, format!("host `{shown}` is not there any more")));
+            break Err(CliError::new(Exit::NotFound, format!("host `{shown}` no longer exists")));
         };
         let done = watch.is_done(&now);
         match now.state {
@@ -91,8 +91,8 @@ fn wait(client: &Client, host: &HostShape, screen: &Screen) -> Result<(), CliErr
             HostState::Draining if done => break Ok(format!("Host `{shown}` has nothing under way.")),
             HostState::Draining => spinner.set_message(format!("host {shown}: {} under way", now.attempts)),
             HostState::Up => {
-                let again = CliError::failed(format!("host `{shown}` is not draining any more"));
-                break Err(again.hint("somebody had it take runs again, or it was started again"));
+                let again = CliError::failed(format!("host `{shown}` is no longer draining"));
+                break Err(again.hint("the drain was undone, or the host was started again"));
             }
         }
         std::thread::sleep(LOOK_AGAIN);

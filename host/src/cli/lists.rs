@@ -10,7 +10,7 @@ use crate::http::api_types::following::Following;
 use crate::http::api_types::plugins::Plugins;
 use crate::http::api_types::runs::{RunShape, Runs};
 use crate::http::api_types::tenants::Tenants;
-use crate::http::api_types::{TaskSummary, Tasks, rough};
+use crate::http::api_types::{TaskSummary, Tasks, approximate};
 use crate::pause::PausedBy;
 use crate::run::RunState;
 use crate::supervision::Pause;
@@ -94,7 +94,7 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
     }
     let Tasks { tasks } = decode(&json)?;
     if tasks.is_empty() {
-        return screen.line("There are no tasks. `sexton plugins` says what became of the plugins.");
+        return screen.line("There are no tasks. `sexton plugins` shows the state of the plugins.");
     }
     let mut columns = vec!["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"];
     // Most tasks have no run that waits for long.
@@ -166,7 +166,7 @@ fn next(task: &TaskSummary, screen: &Screen) -> Cell {
             screen.alarm(&task.held_back.as_ref().map(|held_back| screen.held_back(held_back)).unwrap_or_default())
         }
         Some(due) => {
-            let (there, ago) = (screen.clock_there(&due.local), screen.ago(due.at));
+            let (there, ago) = (screen.local_clock(&due.local), screen.ago(due.at));
             Cell::new(format!("{there} ({ago}{}{})", due.later(), due.marked()))
         }
         None => Cell::new(match (&task.done, &task.following) {
@@ -219,9 +219,9 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
             Cell::new(outcome(run)),
             Cell::new(screen.clock(run.due_at)),
             Cell::new(screen.ago(run.due_at)),
-            Cell::new(took(run, screen)),
+            Cell::new(duration(run, screen)),
             Cell::new(run.attempt),
-            Cell::new(one_line(&said(run))),
+            Cell::new(one_line(&remarks(run))),
         ]);
     }
     screen.print(&table)?;
@@ -239,7 +239,7 @@ fn outcome(run: &RunShape) -> &'static str {
 
 /// Returns the remarks on a run: why it waits or its message, the end of its last attempt if there is another, and the
 /// cause of the run.
-fn said(run: &RunShape) -> String {
+fn remarks(run: &RunShape) -> String {
     let last = run.outcome.filter(|_| !run.state.is_over()).map(|outcome| match &run.message {
         Some(message) => format!("last attempt {outcome}: {message}"),
         None => format!("last attempt {outcome}"),
@@ -249,11 +249,11 @@ fn said(run: &RunShape) -> String {
     said.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-fn took(run: &RunShape, screen: &Screen) -> String {
+fn duration(run: &RunShape, screen: &Screen) -> String {
     match (run.claimed_at, run.ended_at) {
-        (Some(claimed), Some(ended)) => rough(ended.since(claimed)),
+        (Some(claimed), Some(ended)) => approximate(ended.since(claimed)),
         (Some(claimed), None) if run.state == RunState::Running => {
-            format!("{} so far", rough(screen.now.since(claimed)))
+            format!("{} so far", approximate(screen.now.since(claimed)))
         }
         _ => "-".to_owned(),
     }
@@ -296,13 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_of_the_last_attempt_is_not_that_of_a_run_that_goes_on() {
+    fn the_outcome_of_an_attempt_is_not_shown_as_that_of_its_waiting_run() {
         let lost = run(RunState::Running, Outcome::Lost, None);
         let trapped = run(RunState::Waiting, Outcome::Trapped, Some("unreachable"));
         let failed = run(RunState::Failed, Outcome::Lost, Some("its host died"));
 
-        assert_eq!((outcome(&lost), said(&lost)), ("-", "last attempt lost".to_owned()));
-        assert_eq!((outcome(&trapped), said(&trapped)), ("-", "last attempt trapped: unreachable".to_owned()));
-        assert_eq!((outcome(&failed), said(&failed)), ("lost", "its host died".to_owned()));
+        assert_eq!((outcome(&lost), remarks(&lost)), ("-", "last attempt lost".to_owned()));
+        assert_eq!((outcome(&trapped), remarks(&trapped)), ("-", "last attempt trapped: unreachable".to_owned()));
+        assert_eq!((outcome(&failed), remarks(&failed)), ("lost", "its host died".to_owned()));
     }
 }

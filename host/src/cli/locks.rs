@@ -60,7 +60,7 @@ fn name(lock: &LockShape) -> String {
 /// Prints locks with their holders and waiters. Below a waiter stand the locks that it holds.
 fn tree(graph: &LockGraph, screen: &Screen) -> String {
     if graph.locks.is_empty() {
-        return "No lock is held, and none is waited for.\n".to_owned();
+        return "No lock is held, and no run waits for one.\n".to_owned();
     }
     let waiting: HashSet<RunId> = graph.locks.iter().flat_map(|node| &node.waiters).map(|waiter| waiter.run).collect();
     let mut held: BTreeMap<RunId, Vec<usize>> = BTreeMap::new();
@@ -78,7 +78,7 @@ fn tree(graph: &LockGraph, screen: &Screen) -> String {
     }
     for circle in &graph.circles {
         let runs: Vec<String> = circle.iter().chain(circle.first()).map(|run| format!("run {run}")).collect();
-        tree.text.push_str(&format!("\nIn a circle, each waiting for the next: {}\n", runs.join(" > ")));
+        tree.text.push_str(&format!("\nDeadlock, in which each run waits for the next: {}\n", runs.join(" > ")));
     }
     tree.text
 }

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use super::args::{ListArgs, LogsArgs, RunOrTask};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
-use super::screen::{Screen, aside, local, safe};
+use super::screen::{Screen, eprint_line, local, safe};
 use crate::http::api_types::TaskSummary;
 use crate::http::api_types::attempts::LogEvent;
 use crate::http::api_types::runs::{RunShape, Runs};
@@ -23,7 +23,7 @@ pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<
     let latest = latest(client, task)?;
     let Latest { begun, waiting } = &latest;
     if let Some(waiting) = waiting {
-        aside(&format!("note: {waiting}"));
+        eprint_line(&format!("note: {waiting}"));
     }
     match begun {
         _ if follow => following::follow(client, task, begun.as_ref(), list, screen),
@@ -31,7 +31,7 @@ pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<
             following::header(run.id, list, screen)?;
             one(client, run.id, false, list, screen)
         }
-        None => Err(CliError::new(Exit::NotFound, format!("no run of `{task}` that has begun is kept"))),
+        None => Err(CliError::new(Exit::NotFound, format!("no run of `{task}` that has begun is stored"))),
     }
 }
 
@@ -61,9 +61,12 @@ fn one(client: &Client, run: RunId, follow: bool, list: ListArgs, screen: &Scree
     let mut line = String::new();
     loop {
         line.clear();
-        let read = lines
-            .read_line(&mut line)
-            .map_err(|e| CliError::new(Exit::Unreachable, format!("the host broke off the log of run {run}: {e}")))?;
+        let read = lines.read_line(&mut line).map_err(|e| {
+            CliError::new(
+                Exit::Unreachable,
+                format!("the connection broke while the host sent the log of run {run}: {e}"),
+            )
+        })?;
         if read == 0 {
             return Ok(());
         }

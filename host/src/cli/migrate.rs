@@ -10,11 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::Hidden;
 use super::error::{CliError, Exit};
-use super::screen::{Screen, aside, one_line};
+use super::screen::{Screen, eprint_line, one_line};
 use crate::store::StoreError;
 use crate::store::postgres::{DatabaseUrl, PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::transfer::{self, Bound, Compared, End, Kind, MoveError, Moved, Plan, Told, Transfer, Work};
+use crate::store::transfer::{self, Bound, Compared, End, Kind, MoveError, MoveEvent, Moved, Plan, Transfer, Work};
 
 /// The threads for the work of the stores.
 const THREADS: usize = 2;
@@ -27,16 +27,16 @@ pub(super) struct MigrateArgs {
     /// Store to read: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE`; `@FILE` names a file with that in it
     #[arg(long, value_name = "STORE")]
     pub(super) from: Hidden,
-    /// Store to fill, in the same way: an empty one, or one that was being filled when it was cut off
+    /// Store to fill, in the same way: an empty one, or the destination of an interrupted move
     #[arg(long, value_name = "STORE")]
     pub(super) to: Hidden,
     /// The schema, where a store is in PostgreSQL
     #[arg(long, value_name = "NAME", default_value = "sexton", value_parser = schema)]
     pub(super) schema: String,
-    /// File with the certificates that a database's must descend from
+    /// File with the certificates of the authorities that a database's certificate may come from
     #[arg(long, value_name = "FILE")]
     pub(super) ca: Option<PathBuf>,
-    /// Also while a host says that it is up
+    /// Move even if a host is reported as up
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -66,7 +66,7 @@ pub(super) fn migrate(args: &MigrateArgs, screen: &Screen) -> Result<(), CliErro
     let moved = threads.block_on(moved(&from, &to, args, screen))?;
     table(&moved, screen)?;
     judge(&moved)?;
-    screen.line(&format!("All of `{}` is in `{}` now.", from.called(&args.schema), to.called(&args.schema)))?;
+    screen.line(&format!("All of `{}` is in `{}` now.", from.store_name(&args.schema), to.store_name(&args.schema)))?;
     match moved.under_way() {
         0 => Ok(()),
         runs => screen.line(&format!(
@@ -78,7 +78,7 @@ pub(super) fn migrate(args: &MigrateArgs, screen: &Screen) -> Result<(), CliErro
 async fn moved(from: &Place, to: &Place, args: &MigrateArgs, screen: &Screen) -> Result<Moved, CliError> {
     let source = from.open(End::Source, args).await?;
     let destination = to.open(End::Destination, args).await?;
-    let plan = Plan { from: from.called(&args.schema), force: args.force, page: Bound::default(), now: screen.now };
+    let plan = Plan { from: from.store_name(&args.schema), force: args.force, page: Bound::default(), now: screen.now };
     let mut shown = Shown::default();
     transfer::move_all(&*source, &*destination, &plan, &mut |told| shown.tell(told)).await.map_err(explain)
 }
@@ -111,7 +111,7 @@ impl Place {
 
     /// Returns the store's name, which is the same from everywhere: an interrupted move continues if the names are the
     /// same.
-    fn called(&self, schema: &str) -> String {
+    fn store_name(&self, schema: &str) -> String {
         match self {
             Self::Sqlite(path) => format!("sqlite:{}", path.display()),
             Self::Postgres(url) => format!("{url} schema {schema}"),
@@ -149,18 +149,16 @@ fn explain(error: MoveError) -> CliError {
     let said = error.to_string();
     match error {
         MoveError::InUse(..) => CliError::new(Exit::Conflict, said)
-            .hint("stop it first; if it is gone without having said so, wait until its lease is over, or use --force"),
+            .hint("stop it first; if it ended unexpectedly, wait until its lease is over, or use --force"),
         MoveError::NotEmpty => CliError::new(Exit::Conflict, said)
-            .hint("name a file that is not there, or a schema that is not there; or take away what is"),
-        MoveError::Another(source) => {
-            CliError::new(Exit::Conflict, said).hint(format!("go on from `{source}`, or name an empty destination"))
-        }
+            .hint("name a file or a schema that does not exist yet, or remove the existing one"),
+        MoveError::Another(source) => CliError::new(Exit::Conflict, said)
+            .hint(format!("continue the move from `{source}`, or name an empty destination")),
         MoveError::Unfinished(source) => {
-            CliError::new(Exit::Conflict, said).hint(format!("let the move from `{source}` come to its end first"))
+            CliError::new(Exit::Conflict, said).hint(format!("finish the move from `{source}` first"))
         }
-        MoveError::Store(..) => {
-            CliError::failed(said).hint("what was moved is kept: the same command goes on from there")
-        }
+        MoveError::Store(..) => CliError::failed(said)
+            .hint("the records that were moved are kept, and the same command continues from there"),
     }
 }
 
@@ -173,23 +171,23 @@ struct Shown {
 }
 
 impl Shown {
-    fn tell(&mut self, told: Told) {
+    fn tell(&mut self, told: MoveEvent) {
         match told {
-            Told::Begins { work, kind, records, before } => {
+            MoveEvent::Begins { work, kind, records, before } => {
                 self.about = Some((work, kind));
                 self.records = before;
                 self.bar = stderr().is_terminal().then(|| bar(work, kind, records, before));
             }
-            Told::Did(records) => {
+            MoveEvent::Did(records) => {
                 self.records += records;
                 if let Some(bar) = &self.bar {
                     bar.inc(records);
                 }
             }
-            Told::Done => match (self.about, self.bar.take()) {
+            MoveEvent::Done => match (self.about, self.bar.take()) {
                 (Some((Work::Copying, _)), Some(bar)) => bar.finish(),
                 (_, Some(bar)) => bar.finish_and_clear(),
-                (Some((Work::Copying, kind)), None) => aside(&format!("{} {kind} moved", self.records)),
+                (Some((Work::Copying, kind)), None) => eprint_line(&format!("{} {kind} moved", self.records)),
                 _ => {}
             },
         }
@@ -210,7 +208,7 @@ fn bar(work: Work, kind: Kind, records: u64, before: u64) -> ProgressBar {
 
 fn table(moved: &Moved, screen: &Screen) -> Result<(), CliError> {
     if moved.went_on {
-        screen.line("This went on with a move that had been cut off.")?;
+        screen.line("This command continued an interrupted move.")?;
     }
     let mut table = screen.table(&["KIND", "RECORDS", "SHA-256", ""], "");
     for compared in &moved.compared {
@@ -244,8 +242,7 @@ fn judge(moved: &Moved) -> Result<(), CliError> {
     }
     let message = format!("not the same at source and destination: {}", differing.join(", "));
     Err(CliError::failed(one_line(&message)).hint(
-        "nothing was deleted, and no host uses the destination: see that none uses the source either, and move all of it to an \
-         empty destination",
+        "nothing was deleted, and no host uses the destination: make sure that no host uses the source either, and move everything to an empty destination",
     ))
 }
 
@@ -326,6 +323,6 @@ mod tests {
 
         let place = Place::of("--to", &Hidden(format!("@{}", file.display()))).expect("a store");
 
-        assert_eq!(place.called("sexton"), "postgres://db.example:5432/jobs schema sexton");
+        assert_eq!(place.store_name("sexton"), "postgres://db.example:5432/jobs schema sexton");
     }
 }

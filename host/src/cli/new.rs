@@ -136,7 +136,7 @@ mod tests {
     use crate::task::Name;
 
     #[test]
-    fn the_way_from_one_directory_to_another_goes_up_and_down() {
+    fn a_relative_path_between_directories_goes_up_and_down() {
         let way = |to: &str, from: &str| relative(Path::new(to), Path::new(from)).display().to_string();
         assert_eq!(way("/a/sdk", "/a/tasks/one"), "../../sdk");
         assert_eq!(way("/x/sdk", "/a"), "../x/sdk");

@@ -13,25 +13,25 @@ use crate::time::Timestamp;
 /// Pauses the tasks that `args` and the client's tenant name.
 pub(super) fn pause(client: &Client, args: &PauseArgs, screen: &Screen) -> Result<(), CliError> {
     let reason = args.reason.as_deref().map(|reason| format!("?reason={}", part(reason))).unwrap_or_default();
-    set(client, &whom(args.task.as_ref(), args.all, client, "pause")?, &reason, true, args.list, screen)
+    set(client, &target(args.task.as_ref(), args.all, client, "pause")?, &reason, true, args.list, screen)
 }
 
 /// Ends such a pause, and no other.
 pub(super) fn resume(client: &Client, args: &ResumeArgs, screen: &Screen) -> Result<(), CliError> {
-    set(client, &whom(args.task.as_ref(), args.all, client, "resume")?, "", false, args.list, screen)
+    set(client, &target(args.task.as_ref(), args.all, client, "resume")?, "", false, args.list, screen)
 }
 
 /// Returns the target of a command line: a task or chain, all of the tenant's, or everything.
-fn whom(task: Option<&Name>, all: bool, client: &Client, verb: &str) -> Result<Whom, CliError> {
+fn target(task: Option<&Name>, all: bool, client: &Client, verb: &str) -> Result<Target, CliError> {
     match (task, client.tenant()) {
-        (Some(task), _) => Ok(Whom::Task(task.clone())),
-        (None, Some(tenant)) => Ok(Whom::Tenant(tenant.clone())),
-        (None, None) if all => Ok(Whom::All),
+        (Some(task), _) => Ok(Target::Task(task.clone())),
+        (None, Some(tenant)) => Ok(Target::Tenant(tenant.clone())),
+        (None, None) if all => Ok(Target::All),
         (None, None) => Err(CliError::usage(format!("say what to {verb}: a task, --tenant NAME, or --all"))),
     }
 }
 
-enum Whom {
+enum Target {
     Task(Name),
     Tenant(Name),
     All,
@@ -39,37 +39,37 @@ enum Whom {
 
 fn set(
     client: &Client,
-    whom: &Whom,
+    target: &Target,
     query: &str,
     pause: bool,
     list: ListArgs,
     screen: &Screen,
 ) -> Result<(), CliError> {
-    let path = match whom {
-        Whom::Task(task) => format!("/v1/tasks/{}", part(task.as_str())),
-        Whom::Tenant(tenant) => format!("/v1/tenants/{}", part(tenant.as_str())),
-        Whom::All => "/v1".to_owned(),
+    let path = match target {
+        Target::Task(task) => format!("/v1/tasks/{}", part(task.as_str())),
+        Target::Tenant(tenant) => format!("/v1/tenants/{}", part(tenant.as_str())),
+        Target::All => "/v1".to_owned(),
     };
     let verb = if pause { "pause" } else { "resume" };
     let json = client.post(&format!("{path}/{verb}{query}"), &[], &[])?;
     if list.json {
         return screen.json(&json);
     }
-    screen.line(&match whom {
-        Whom::Task(task) => of_task(task, &decode(&json)?, pause, client.tenant(), screen),
-        Whom::Tenant(_) | Whom::All => of_many(&decode(&json)?, pause, screen),
+    screen.line(&match target {
+        Target::Task(task) => of_task(task, &decode(&json)?, pause, client.tenant(), screen),
+        Target::Tenant(_) | Target::All => of_many(&decode(&json)?, pause, screen),
     })
 }
 
 fn of_task(task: &Name, now: &Paused, pause: bool, tenant: Option<&Name>, screen: &Screen) -> String {
     match now.paused_by {
         _ if pause && now.already => {
-            already(&format!("`{task}`"), "was", now.paused_at, now.paused_why.as_deref(), screen)
+            existing_pause(&format!("`{task}`"), "was", now.paused_at, now.paused_why.as_deref(), screen)
         }
         _ if pause => format!("Paused `{task}`. Runs in progress continue."),
         None if now.already => format!("Resumed `{task}`. Runs that were due while it was paused will not be made up."),
         None => format!(
-            "`{task}` was not paused; if it was held back after crashes, or its clock was set back, it goes on from now."
+            "`{task}` was not paused; if it was held back after crashes, or its clock was set back, it continues from now."
         ),
         Some(by) => {
             let whose = if by == PausedBy::All { "all tasks are" } else { "its tenant is" };
@@ -81,7 +81,7 @@ fn of_task(task: &Name, now: &Paused, pause: bool, tenant: Option<&Name>, screen
 fn of_many(now: &PausedMany, pause: bool, screen: &Screen) -> String {
     let whose = now.tenant.as_ref().map_or("all tasks".to_owned(), |tenant| format!("all tasks of tenant `{tenant}`"));
     match now.paused_by {
-        _ if pause && now.already => already(&whose, "were", now.paused_at, now.paused_why.as_deref(), screen),
+        _ if pause && now.already => existing_pause(&whose, "were", now.paused_at, now.paused_why.as_deref(), screen),
         _ if pause => format!("Paused {whose}. Runs in progress continue."),
         None if now.already => format!(
             "Resumed {whose}, except those that were paused one by one. Runs that were due during the pause will not be made up."
@@ -99,7 +99,7 @@ fn of_many(now: &PausedMany, pause: bool, screen: &Screen) -> String {
 }
 
 /// Reports that a pause existed before. The reason is the current one.
-fn already(whose: &str, verb: &str, since: Option<Timestamp>, why: Option<&str>, screen: &Screen) -> String {
+fn existing_pause(whose: &str, verb: &str, since: Option<Timestamp>, why: Option<&str>, screen: &Screen) -> String {
     let since = since.map(|since| format!(" since {}", screen.instant(since))).unwrap_or_default();
     let why = why.map(|why| format!("; reason: {}", one_line(why))).unwrap_or_default();
     capital(&format!("{whose} {verb} paused already{since}{why}"))

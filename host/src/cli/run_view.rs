@@ -6,7 +6,7 @@ use super::args::{RunOrTask, ShowArgs};
 use super::client::{Client, decode};
 use super::error::{CliError, Exit};
 use super::logs::latest;
-use super::screen::{Screen, aside, one_line};
+use super::screen::{Screen, eprint_line, one_line};
 use crate::http::api_types::runs::{InputShape, RunDetail};
 
 pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<(), CliError> {
@@ -15,9 +15,9 @@ pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<
         RunOrTask::Task(task) => {
             let latest = latest(client, task)?;
             if let Some(waiting) = latest.waiting {
-                aside(&format!("note: {waiting}"));
+                eprint_line(&format!("note: {waiting}"));
             }
-            let none = || CliError::new(Exit::NotFound, format!("no run of `{task}` that has begun is kept"));
+            let none = || CliError::new(Exit::NotFound, format!("no run of `{task}` that has begun is stored"));
             latest.begun.ok_or_else(none)?.id
         }
     };

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::screen::{Screen, one_line};
 use crate::http::api_types::schedule::Explained;
 use crate::schedule::explain::{self, Explanation};
-use crate::schedule::parse::{self, ParsedSchedule, Reading};
+use crate::schedule::parse::{self, ParseContext, ParsedSchedule};
 use crate::schedule::{Trigger, instant_parser};
 use crate::time::Timestamp;
 
@@ -44,7 +44,7 @@ fn read(args: &ExplainArgs, screen: &Screen) -> Result<Explain, CliError> {
     };
     let from = instant("--from", &args.from)?.unwrap_or(screen.now);
     let start = instant("--start", &args.start)?;
-    let reading = Reading { zone: args.zone, seconds: args.seconds, name: args.task.as_deref(), start };
+    let reading = ParseContext { zone: args.zone, seconds: args.seconds, name: args.task.as_deref(), start };
     let given = parse::read(&args.schedule, reading, from).map_err(|wrong| {
         CliError::usage(wrong).hint(
             "a schedule is a crontab (`30 2 * * mon`; with `--seconds` one of six fields), `every 10m`, or an instant \
@@ -66,7 +66,7 @@ fn taken_for(trigger: &Trigger, args: &ExplainArgs) -> String {
 
 fn fires(explained: &Explanation, zone: Tz, from: Timestamp, screen: &Screen) -> Result<(), CliError> {
     if explained.fires.is_empty() {
-        return screen.line("It does not fire any more.");
+        return screen.line("It never fires again.");
     }
     let there = match zone {
         Tz::UTC => "ON THE CLOCK".to_owned(),

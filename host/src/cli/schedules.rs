@@ -9,9 +9,9 @@ use ureq::http::Method;
 use super::args::{AddArgs, DeleteArgs, ScheduleKeyArgs, SchedulesArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
-use super::screen::{Screen, aside, one_line};
+use super::screen::{Screen, eprint_line, one_line};
 use super::trigger::read_file;
-use crate::http::api_types::rough;
+use crate::http::api_types::approximate;
 use crate::http::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
@@ -65,13 +65,13 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
         ScheduleEffect::Replaced => "is replaced",
         ScheduleEffect::Added | ScheduleEffect::Deleted | ScheduleEffect::Reset => "is added",
     };
-    let next = schedule.next.as_ref().map(|due| format!(" ({}{})", screen.clock_there(&due.local), due.marked()));
+    let next = schedule.next.as_ref().map(|due| format!(" ({}{})", screen.local_clock(&due.local), due.marked()));
     let next = next.unwrap_or_default();
     for note in &notes {
-        aside(&format!("note: {}", one_line(note)));
+        eprint_line(&format!("note: {}", one_line(note)));
     }
     if schedule.state == ScheduleState::Paused {
-        aside(&format!("note: `{0}` is paused, so nothing is made until `sexton resume {0}`", schedule.task));
+        eprint_line(&format!("note: `{0}` is paused, so nothing is made until `sexton resume {0}`", schedule.task));
     }
     screen.line(&format!("Schedule `{}` of `{}` {verb}: {}{next}.", schedule.key, schedule.task, when(&schedule)))
 }
@@ -83,7 +83,7 @@ fn when(schedule: &ScheduleShape) -> String {
         text.push_str(&format!(", {times} times"));
     }
     if schedule.delay_ms > 0 {
-        text.push_str(&format!(", {} later", rough(Duration::from_millis(schedule.delay_ms))));
+        text.push_str(&format!(", {} later", approximate(Duration::from_millis(schedule.delay_ms))));
     }
     text
 }
@@ -112,7 +112,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
             Cell::new(when(schedule)),
             Cell::new(one_line(&schedule.zone)),
             Cell::new(match &schedule.next {
-                Some(due) => format!("{} ({}{})", screen.clock_there(&due.local), screen.ago(due.at), due.marked()),
+                Some(due) => format!("{} ({}{})", screen.local_clock(&due.local), screen.ago(due.at), due.marked()),
                 None => "-".to_owned(),
             }),
             Cell::new(schedule.fired),
@@ -130,7 +130,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
         match ahead.count() {
             0 => {}
             more => screen.line(&format!(
-                "\n{more} more wait as it does; `sexton resume TASK` lets all schedules of a task go on from now"
+                "\n{more} more wait for the same reason; `sexton resume TASK` lets all schedules of a task continue from now"
             ))?,
         }
     }
@@ -146,7 +146,7 @@ pub(super) fn show(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) -> 
         return screen.json(&json);
     }
     let schedule: ScheduleShape = decode(&json)?;
-    let next = schedule.next.as_ref().map(|due| format!("{} ({})", screen.clock_there(&due.local), screen.ago(due.at)));
+    let next = schedule.next.as_ref().map(|due| format!("{} ({})", screen.local_clock(&due.local), screen.ago(due.at)));
     let size = schedule.data_bytes.map(|size| bytesize::ByteSize(size).display().iec().to_string());
     let state = match schedule.state {
         ScheduleState::Resting => format!("resting: there is no task `{}`", schedule.task),
@@ -191,10 +191,10 @@ pub(super) fn reset(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) ->
     let ScheduleChanged { effect, schedule, .. } = decode(&json)?;
     let (key, task) = (&schedule.key, &schedule.task);
     let next = schedule.next.as_ref().map_or("nothing is due any more".to_owned(), |due| {
-        format!("next {} ({}{})", screen.clock_there(&due.local), screen.ago(due.at), due.marked())
+        format!("next {} ({}{})", screen.local_clock(&due.local), screen.ago(due.at), due.marked())
     });
     screen.line(&match effect {
-        ScheduleEffect::Reset => format!("Schedule `{key}` of `{task}` goes on from now: {next}."),
+        ScheduleEffect::Reset => format!("Schedule `{key}` of `{task}` continues from now: {next}."),
         _ => format!("Schedule `{key}` of `{task}` is not ahead of the clock, so nothing was changed: {next}."),
     })
 }

@@ -145,7 +145,7 @@ impl Screen {
     }
 
     /// Does the same for an instant in RFC 3339 in another zone. Any other text is escaped.
-    pub(super) fn clock_there(&self, local: &str) -> String {
+    pub(super) fn local_clock(&self, local: &str) -> String {
         match DateTime::parse_from_rfc3339(local) {
             Ok(at) => clock(at, self.now.to_utc().with_timezone(at.offset())),
             Err(_) => one_line(local),
@@ -165,7 +165,7 @@ impl Screen {
 }
 
 /// Prints a line to stderr, apart from a command's output. If stderr is closed, the line is lost.
-pub(super) fn aside(line: &str) {
+pub(super) fn eprint_line(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
@@ -210,9 +210,9 @@ mod tests {
     fn a_clock_has_its_zone_always_and_its_date_when_it_is_another_days() {
         let mut screen = Screen::plain();
         screen.now = Timestamp::from_millis(1_795_341_600_000);
-        assert_eq!(screen.clock_there("2026-11-22T11:00:10+01:00"), "11:00:10 +01:00");
-        assert_eq!(screen.clock_there("2026-11-23T00:00:00+01:00"), "2026-11-23 00:00:00 +01:00");
-        assert_eq!(screen.clock_there("\u{1b}[2J"), "\\u001b[2J");
+        assert_eq!(screen.local_clock("2026-11-22T11:00:10+01:00"), "11:00:10 +01:00");
+        assert_eq!(screen.local_clock("2026-11-23T00:00:00+01:00"), "2026-11-23 00:00:00 +01:00");
+        assert_eq!(screen.local_clock("\u{1b}[2J"), "\\u001b[2J");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::args::{Hidden, RunArgs};
 use super::error::{CliError, Exit};
 use crate::config::reading::nearest;
 use crate::config::{BadConfig, Config, LogFormat};
-use crate::host::Broken;
+use crate::host::HostFailure;
 use crate::store::postgres::DatabaseUrl;
 
 /// The threads of the host's own work, which mostly waits. Guests have threads of their own.
@@ -23,7 +23,7 @@ const LAST_READS: Duration = Duration::from_millis(500);
 pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     let config = config(args.clone(), Config::load)?;
     args.plugins.as_deref().map_or(Ok(()), is_there)?;
-    start(config, args).map_err(|error| match error.is::<Broken>() {
+    start(config, args).map_err(|error| match error.is::<HostFailure>() {
         true => CliError::new(Exit::Broken, format!("{error:#}")),
         false => CliError::failed(format!("{error:#}")),
     })
@@ -56,7 +56,7 @@ fn config(args: RunArgs, load: Load) -> Result<Config, CliError> {
     if let Some(listen) = args.listen {
         if !listen.ip().is_loopback() {
             return Err(CliError::usage(format!(
-                "`{listen}` can be reached from elsewhere, and the API lets everyone in"
+                "`{listen}` can be reached from other machines, and the API admits every client"
             ))
             .hint(format!("write 127.0.0.1:{}; other machines reach that through `ssh -L`", listen.port())));
         }
@@ -91,7 +91,7 @@ const LARGE: i32 = 128 << 10;
 /// memory for loading a hundred plugins, about 10 MB, would stay with the host for ever.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe way to say this to the allocator; see the proof")]
-fn give_large_allocations_back() {
+fn return_large_allocations() {
     // SAFETY: sets a number inside the allocator, under its own lock; any value is allowed.
     let set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
     if set == 0 {
@@ -118,7 +118,7 @@ fn again(args: RunArgs) -> anyhow::Result<Config> {
 /// Starts the threads of the control plane, and the host on them.
 fn start(config: Config, args: RunArgs) -> anyhow::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    give_large_allocations_back();
+    return_large_allocations();
     let log = crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
     #[cfg(unix)]
     may_open_many_files();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_directory_that_is_named_and_not_there_is_refused_with_the_one_that_was_meant() {
+    fn a_missing_plugin_directory_is_refused_with_a_suggestion() {
         let dir = tempfile::tempdir().expect("a directory");
         let told = |name: &str| {
             let args = RunArgs {

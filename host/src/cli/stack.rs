@@ -7,7 +7,7 @@ use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
 use crate::http::api_types::live::{Stack, StackSample, Wait};
-use crate::http::api_types::{millis, rough};
+use crate::http::api_types::{approximate, millis};
 
 pub(super) fn stack(client: &Client, args: &StackArgs, screen: &Screen) -> Result<(), CliError> {
     let (run, samples, apart) = (args.run, args.samples, millis(args.apart));
@@ -61,7 +61,7 @@ pub(super) fn waits(wait: &Wait) -> String {
 
 /// Formats a wait as the verdict does: in tenths of a second if it is short.
 fn brief(time: Duration) -> String {
-    if time.as_secs() < 60 { format!("{:.1}s", time.as_secs_f64()) } else { rough(time) }
+    if time.as_secs() < 60 { format!("{:.1}s", time.as_secs_f64()) } else { approximate(time) }
 }
 
 /// Escapes `text` on one line without a limit, because file and line number are at its end.
@@ -71,7 +71,7 @@ fn whole_line(text: &str) -> String {
 
 /// Formats a duration in milliseconds if it is short, because these are compared.
 fn exact(time: Duration) -> String {
-    if time.as_secs() < 10 { format!("{}ms", time.as_millis()) } else { rough(time) }
+    if time.as_secs() < 10 { format!("{}ms", time.as_millis()) } else { approximate(time) }
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn compare(expected: &str, printed: &str, file: &Path) -> Result<(), CliError> {
             lines => lines,
         };
         let say = |line: Option<&str>| line.map_or("nothing more".to_owned(), |line| format!("`{}`", one_line(line)));
-        let message = format!("line {number} is not as in `{}`: {} instead of {}", file.display(), say(is), say(was));
+        let message = format!("line {number} differs from `{}`: {} instead of {}", file.display(), say(is), say(was));
         return Err(CliError::new(Exit::Failed, message));
     }
 }
@@ -289,7 +289,7 @@ fn step(text: &str) -> Result<Step, String> {
     let (sign, time) = match (by.strip_prefix('+'), by.strip_prefix('-')) {
         (Some(time), _) => (1, time),
         (_, Some(time)) => (-1, time),
-        _ => return Err(format!("`{by}` does not say which way: +2h is forward, -2h is back")),
+        _ => return Err(format!("`{by}` has no direction: +2h is forward, -2h is back")),
     };
     let time = lengths::parse(time)?;
     if time > LONGEST {
@@ -352,7 +352,7 @@ mod tests {
     fn the_first_line_that_differs_is_reported() {
         let told = |was, is| compare(was, is, Path::new("x")).map_err(|e| format!("{e:?}"));
         assert!(told("a\nb\n", "a\nb\n").is_ok());
-        assert!(told("a\nb\n", "a\nc\n").expect_err("differs").contains("line 2 is not as in `x`: `c` instead of `b`"));
+        assert!(told("a\nb\n", "a\nc\n").expect_err("differs").contains("line 2 differs from `x`: `c` instead of `b`"));
         assert!(told("a\n", "a\nc\n").expect_err("longer").contains("`c` instead of nothing more"));
         assert!(told("a\nb\n", "a\n").expect_err("shorter").contains("nothing more instead of `b`"));
     }

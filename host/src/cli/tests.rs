@@ -116,7 +116,7 @@ fn entries_are_set_read_listed_and_deleted() {
 }
 
 #[test]
-fn exit_codes_tell_what_went_wrong() {
+fn exit_codes_distinguish_failures() {
     let host = Host::new();
     for missing in
         ["show 99", "result nobody", "result hello", "logs nobody", "logs hello", "trigger nobody", "kill 99"]
@@ -167,14 +167,14 @@ fn hosts_are_listed_and_drained_and_take_runs_again() {
     let hosts = host.prints("hosts");
     let row: Vec<&str> = hosts.lines().nth(1).unwrap_or_default().split_whitespace().take(5).collect();
     assert_eq!(row, ["box", "up", "3", "of", "8"], "{hosts}");
-    let draining = "Host `box` is draining: it takes no more runs, and what it has under way goes on.\n";
+    let draining = "Host `box` is draining: it takes no more runs, and those it has under way continue.\n";
     assert_eq!(host.prints("drain"), draining, "the one that answers");
     assert!(host.prints("hosts").contains("draining"));
     assert_eq!(host.prints("drain box --undo"), "Host `box` takes runs.\n");
     assert_eq!(host.fails("drain nobody"), Exit::NotFound);
     host.runtime.block_on(host.rig.announce("box", Duration::ZERO));
     let gone = host.prints("drain box --wait");
-    assert_eq!(gone, "Host `box` is gone; when it starts it takes runs.\nHost `box` is gone.\n");
+    assert_eq!(gone, "Host `box` is gone; it will take runs when it starts.\nHost `box` is gone.\n");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn pausing_killing_and_resuming_say_what_they_did() {
     assert!(other.ends_with("; reason: two\n"), "{other}");
     assert!(host.prints("tasks --json").contains("\"two\""), "the second reason takes the place of the first");
     host.prints("trigger hello");
-    assert_eq!(host.prints("kill 1 --reason enough"), "Run 1 is cancelled; it had not been running.\n");
+    assert_eq!(host.prints("kill 1 --reason enough"), "Run 1 is cancelled; it was not running.\n");
     assert!(host.prints("resume hello").starts_with("Resumed `hello`. Runs that were due while it was paused"));
     assert!(host.prints("resume hello").starts_with("`hello` was not paused"));
     assert_eq!(host.prints("locks"), "No lock is held.\n");
@@ -198,7 +198,7 @@ fn pausing_killing_and_resuming_say_what_they_did() {
     );
     assert_eq!(
         host.prints("--tenant acme tasks"),
-        "There are no tasks. `sexton plugins` says what became of the plugins.\n"
+        "There are no tasks. `sexton plugins` shows the state of the plugins.\n"
     );
     assert_eq!(host.fails("--tenant nobody runs --state failed"), Exit::NotFound);
     let graph = host.prints("locks --graph");

@@ -14,8 +14,8 @@ use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use super::stack::waits;
+use crate::http::api_types::approximate;
 use crate::http::api_types::live::{Live, LiveAttempt, Others};
-use crate::http::api_types::rough;
 use crate::run::RunId;
 
 /// The time for which fuel is counted before it is printed once.
@@ -41,7 +41,7 @@ pub(super) fn top(client: &Client, args: TopArgs, screen: &Screen) -> Result<(),
     std::thread::sleep(ONCE);
     let live = look(client)?;
     let rows = rates.of(&live);
-    screen.text(&format!("{}{}", standing(&live), drawn(&rows, live.others, screen)))
+    screen.text(&format!("{}{}", paused_line(&live), table_text(&rows, live.others, screen)))
 }
 
 fn look(client: &Client) -> Result<Live, CliError> {
@@ -71,15 +71,15 @@ impl Rates {
 }
 
 /// Returns a line that says that nothing starts, if that is so.
-fn standing(live: &Live) -> String {
+fn paused_line(live: &Live) -> String {
     match live.paused_at {
         Some(since) => format!("Paused by a signal since {since}: nothing starts here.\n"),
-        None if live.draining => "Draining: no run is taken here.\n".to_owned(),
+        None if live.draining => "Draining: this host takes no runs.\n".to_owned(),
         None => String::new(),
     }
 }
 
-fn drawn(rows: &[(u64, &LiveAttempt)], others: Others, screen: &Screen) -> String {
+fn table_text(rows: &[(u64, &LiveAttempt)], others: Others, screen: &Screen) -> String {
     let others = match others.attempts {
         0 => String::new(),
         1 => format!("Of other tenants: 1 attempt, {} of processor time.\n", used(others.guest_us)),
@@ -93,7 +93,7 @@ fn drawn(rows: &[(u64, &LiveAttempt)], others: Others, screen: &Screen) -> Strin
 }
 
 fn used(guest_us: u64) -> String {
-    rough(Duration::from_micros(guest_us))
+    approximate(Duration::from_micros(guest_us))
 }
 
 fn table(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
@@ -106,14 +106,14 @@ fn table(rows: &[(u64, &LiveAttempt)], screen: &Screen) -> String {
             Cell::new(attempt.run),
             Cell::new(&attempt.tenant),
             Cell::new(&attempt.task),
-            Cell::new(rough(Duration::from_millis(attempt.age_ms))),
+            Cell::new(approximate(Duration::from_millis(attempt.age_ms))),
             Cell::new(one_line(&attempt.lane)),
             Cell::new(short(*rate)).set_alignment(CellAlignment::Right),
             Cell::new(short(attempt.fuel)).set_alignment(CellAlignment::Right),
             Cell::new(bytesize::ByteSize(attempt.memory).display().iec()),
             Cell::new(used(attempt.guest_us)),
             Cell::new(short(attempt.host_calls)).set_alignment(CellAlignment::Right),
-            Cell::new(rough(Duration::from_millis(attempt.lock_wait_ms))),
+            Cell::new(approximate(Duration::from_millis(attempt.lock_wait_ms))),
             if attempt.ending { screen.alarm(&format!("to end; {doing}")) } else { Cell::new(doing) },
         ]);
     }
@@ -137,8 +137,8 @@ fn watch(client: &Client, rates: &mut Rates, screen: &Screen) -> Result<(), CliE
     let keys = Keys::take(screen)?;
     loop {
         let live = look(client)?;
-        let text = drawn(&rates.of(&live), live.others, screen);
-        let heading = format!("{}{} under way; q ends\n\n", standing(&live), live.attempts.len());
+        let text = table_text(&rates.of(&live), live.others, screen);
+        let heading = format!("{}{} under way; q ends\n\n", paused_line(&live), live.attempts.len());
         screen.text(&frame(&format!("{heading}{text}"), height()))?;
         if keys.end() {
             return Ok(());
@@ -183,14 +183,14 @@ impl<'a> Keys<'a> {
         keys.special_codes[SpecialCodeIndex::VTIME] = REDRAW;
         tcsetattr(std::io::stdin(), OptionalActions::Now, &keys).map_err(|e| failed(e.into()))?;
         let keys = Self { before: Some(before), screen };
-        keys.give_back_on_signals().map_err(failed)?;
+        keys.restore_on_signals().map_err(failed)?;
         screen.text("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(keys)
     }
 
     /// Restores the terminal also if a signal ends the command, which drops nothing. A terminal that shows no keys is
     /// hard to use.
-    fn give_back_on_signals(&self) -> std::io::Result<()> {
+    fn restore_on_signals(&self) -> std::io::Result<()> {
         let Some(before) = self.before.clone() else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         // From here on the signals no longer end the process, so none of them may be missed.
@@ -204,7 +204,7 @@ impl<'a> Keys<'a> {
         let screen = self.screen.clone();
         std::thread::Builder::new().name("sexton-signals".into()).spawn(move || {
             let kind = runtime.block_on(first(signals));
-            give_back(&before, &screen);
+            restore_terminal(&before, &screen);
             // The exit code is the one that a shell reports for a program that a signal has ended.
             std::process::exit(128 + kind.as_raw_value());
         })?;
@@ -228,12 +228,12 @@ impl<'a> Keys<'a> {
 impl Drop for Keys<'_> {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            give_back(before, self.screen);
+            restore_terminal(before, self.screen);
         }
     }
 }
 
-fn give_back(before: &Termios, screen: &Screen) {
+fn restore_terminal(before: &Termios, screen: &Screen) {
     // If the terminal is gone, there is nothing to restore.
     let _ = screen.text("\u{1b}[?25h\u{1b}[?1049l");
     let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
@@ -252,7 +252,7 @@ async fn first(mut signals: Vec<(Signal, SignalKind)>) -> SignalKind {
 mod tests {
     use serde_json::json;
 
-    use super::{Rates, drawn, frame, short};
+    use super::{Rates, frame, short, table_text};
     use crate::cli::screen::Screen;
     use crate::http::api_types::live::{Live, Others};
 
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_guest_cannot_draw_on_the_screen() {
         let live = live(1000, &[5]);
-        let shown = drawn(&Rates::default().of(&live), Others::default(), &Screen::plain());
+        let shown = table_text(&Rates::default().of(&live), Others::default(), &Screen::plain());
 
         assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         assert_eq!(shown.lines().count(), 2, "{shown}");
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_host_that_is_busy_for_other_tenants_does_not_look_idle() {
         let others = Others { attempts: 3, guest_us: 12_000_000 };
-        let shown = |fuel: &[u64]| drawn(&Rates::default().of(&live(1000, fuel)), others, &Screen::plain());
+        let shown = |fuel: &[u64]| table_text(&Rates::default().of(&live(1000, fuel)), others, &Screen::plain());
 
         let line = "Of other tenants: 3 attempts, 12s of processor time.\n";
         assert_eq!(shown(&[]), format!("Nothing of this tenant is running.\n{line}"));

@@ -9,7 +9,7 @@ use super::args::{KillArgs, ReleaseArgs, ResultArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::pausing::resume_command;
-use super::screen::{Screen, aside, local, one_line};
+use super::screen::{Screen, eprint_line, local, one_line};
 use crate::http::MAX_BODY;
 use crate::http::api_types::runs::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
 use crate::lengths;
@@ -64,7 +64,7 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
     for note in notes(&args.task, &made, client.tenant()) {
-        aside(&format!("note: {note}"));
+        eprint_line(&format!("note: {note}"));
     }
     if args.wait {
         return wait(client, args, made.run, screen);
@@ -141,7 +141,7 @@ fn wait(client: &Client, args: &TriggerArgs, run: RunId, screen: &Screen) -> Res
             spinner.finish_and_clear();
             let message = format!("run {run} of `{}` is not over yet: it is {}", args.task, detail.run.state);
             return Err(CliError::new(Exit::TimedOut, message)
-                .hint(format!("it goes on; see `sexton show {run}`, or end it with `sexton kill {run}`")));
+                .hint(format!("the run continues; see `sexton show {run}`, or end it with `sexton kill {run}`")));
         }
     };
     spinner.finish_and_clear();
@@ -169,10 +169,9 @@ pub(super) fn spinner(message: &str) -> ProgressBar {
 fn output(client: &Client, path: &str, screen: &Screen) -> Result<(), CliError> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    client
-        .stream(path)?
-        .read_to_end(&mut bytes)
-        .map_err(|e| CliError::new(Exit::Unreachable, format!("the host broke off the result: {e}")))?;
+    client.stream(path)?.read_to_end(&mut bytes).map_err(|e| {
+        CliError::new(Exit::Unreachable, format!("the connection broke while the host sent the result: {e}"))
+    })?;
     screen.bytes(&bytes)
 }
 
@@ -205,12 +204,12 @@ pub(super) fn kill(client: &Client, args: &KillArgs, screen: &Screen) -> Result<
     }
     let killed: Killed = decode(&json)?;
     screen.line(&match killed.effect {
-        KillEffect::Cancelled => format!("Run {run} is cancelled; it had not been running."),
+        KillEffect::Cancelled => format!("Run {run} is cancelled; it was not running."),
         KillEffect::Stopping if killed.grace_ms > 0 => {
             let grace = lengths::exact(Duration::from_millis(killed.grace_ms));
-            format!("Run {run} is told to end, and is interrupted after {grace}.")
+            format!("Run {run} was asked to end, and will be interrupted after {grace}.")
         }
         KillEffect::Stopping => format!("Run {run} is being ended."),
-        KillEffect::Requested => format!("Run {run} is another host's, which is told to end it."),
+        KillEffect::Requested => format!("Run {run} is on another host, which was asked to end it."),
     })
 }

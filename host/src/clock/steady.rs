@@ -24,25 +24,25 @@ pub const SETTLES: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Steady {
     ahead: i64,
-    doubted: Option<Doubted>,
+    doubted: Option<Unconfirmed>,
 }
 
 /// The reading of a clock that is not believed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Doubted {
+struct Unconfirmed {
     ahead: i64,
     since: i64,
 }
 
 /// A result of a look at the clock that people should know. Each has the microseconds by which the clock was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum ClockStep {
     /// The clock was set far off, and is not believed yet.
-    Doubted(i64),
+    Unconfirmed(i64),
     /// The clock shows again the time that was believed throughout.
-    RightAgain(i64),
+    Reverted(i64),
     /// The clock has been stable for long enough.
-    Believed(i64),
+    Accepted(i64),
 }
 
 impl Steady {
@@ -56,12 +56,12 @@ impl Steady {
     }
 
     /// Records that the clock is ahead by `ahead` now.
-    pub(super) fn see(&mut self, ahead: i64, now: i64) -> Option<Turn> {
+    pub(super) fn see(&mut self, ahead: i64, now: i64) -> Option<ClockStep> {
         let off = ahead.saturating_sub(self.ahead);
         if off.abs() <= AT_ONCE {
             let by = self.doubted.map(|doubted| doubted.ahead.saturating_sub(self.ahead));
             *self = Self::new(ahead);
-            return by.map(Turn::RightAgain);
+            return by.map(ClockStep::Reverted);
         }
         match self.doubted {
             Some(doubted) if ahead.saturating_sub(doubted.ahead).abs() <= AT_ONCE => {
@@ -70,11 +70,11 @@ impl Steady {
                     return None;
                 }
                 *self = Self::new(ahead);
-                Some(Turn::Believed(off))
+                Some(ClockStep::Accepted(off))
             }
             _ => {
-                self.doubted = Some(Doubted { ahead, since: now });
-                Some(Turn::Doubted(off))
+                self.doubted = Some(Unconfirmed { ahead, since: now });
+                Some(ClockStep::Unconfirmed(off))
             }
         }
     }
@@ -83,33 +83,37 @@ impl Steady {
     pub(super) fn doubt(&self, clock: &str) -> Option<String> {
         let by = self.doubted?.ahead.saturating_sub(self.ahead);
         Some(format!(
-            "{clock} was set {} a moment ago, and is not followed until it has stood for {SETTLES:?}",
-            way(by)
+            "{clock} was set {} a moment ago, and the host does not follow it until it has been steady for {SETTLES:?}",
+            signed_amount(by)
         ))
     }
 }
 
-impl Turn {
+impl ClockStep {
     /// Logs the result.
     pub(super) fn tell(self, clock: &str) {
         match self {
-            Self::Doubted(by) => warn!(
+            Self::Unconfirmed(by) => warn!(
                 by_ms = by / 1000,
-                "{clock} was set {}: the host goes by the time of before, until the clock has stood for {SETTLES:?}",
-                way(by)
+                "{clock} was set {}: the host keeps the earlier time until the clock has been steady for {SETTLES:?}",
+                signed_amount(by)
             ),
-            Self::RightAgain(by) => {
-                info!(by_ms = by / 1000, "{clock} is right again: it was set {} for a moment", way(by))
+            Self::Reverted(by) => {
+                info!(by_ms = by / 1000, "{clock} is right again: it was set {} for a moment", signed_amount(by))
             }
-            Self::Believed(by) => {
-                warn!(by_ms = by / 1000, "{clock} was set {}, and has stood since: the host goes by it now", way(by));
+            Self::Accepted(by) => {
+                warn!(
+                    by_ms = by / 1000,
+                    "{clock} was set {}and has been steady since: the host follows it now",
+                    signed_amount(by)
+                );
             }
         }
     }
 }
 
 /// Returns the amount and the direction.
-fn way(by: i64) -> String {
+fn signed_amount(by: i64) -> String {
     // Whole minutes are precise enough for more than an hour.
     let length = Duration::from_secs(by.unsigned_abs() / 60_000_000 * 60);
     format!("{} {}", if by < 0 { "back by" } else { "forward by" }, lengths::about(length))
@@ -127,27 +131,27 @@ mod tests {
         for off in [YEARS, -YEARS, 2 * 3600 * SECOND] {
             let mut steady = Steady::new(7 * SECOND);
 
-            assert_eq!(steady.see(7 * SECOND + off, 100 * SECOND), Some(Turn::Doubted(off)));
+            assert_eq!(steady.see(7 * SECOND + off, 100 * SECOND), Some(ClockStep::Unconfirmed(off)));
             assert_eq!(steady.see(7 * SECOND + off, 129 * SECOND), None);
             assert_eq!(steady.ahead(), 7 * SECOND);
             assert!(steady.doubt("the clock").is_some());
-            assert_eq!(steady.see(8 * SECOND, 130 * SECOND), Some(Turn::RightAgain(off)));
+            assert_eq!(steady.see(8 * SECOND, 130 * SECOND), Some(ClockStep::Reverted(off)));
             assert_eq!((steady.ahead(), steady.doubt("the clock")), (8 * SECOND, None));
         }
     }
 
     #[test]
-    fn a_clock_that_was_set_far_off_and_stands_is_followed_and_one_that_wavers_is_not() {
+    fn a_clock_that_was_set_far_off_is_followed_once_it_is_steady() {
         let mut steady = Steady::new(0);
         steady.see(YEARS, 100 * SECOND);
 
-        assert_eq!(steady.see(YEARS + SECOND, 130 * SECOND), Some(Turn::Believed(YEARS + SECOND)));
+        assert_eq!(steady.see(YEARS + SECOND, 130 * SECOND), Some(ClockStep::Accepted(YEARS + SECOND)));
         assert_eq!(steady.ahead(), YEARS + SECOND);
 
         let mut wavering = Steady::new(0);
         for (n, off) in [YEARS, 2 * YEARS, YEARS, 3 * YEARS].into_iter().enumerate() {
             let now = 20 * SECOND * i64::try_from(n).unwrap();
-            assert!(matches!(wavering.see(off, now), Some(Turn::Doubted(_))), "{n}");
+            assert!(matches!(wavering.see(off, now), Some(ClockStep::Unconfirmed(_))), "{n}");
         }
         assert_eq!(wavering.ahead(), 0);
     }

@@ -76,7 +76,7 @@ pub(crate) fn read_all<T: DeserializeOwned>(file: &str, text: &str) -> Readable<
             Err(error) => error,
         };
         errors.push(BadFile::new(file, text, error.span(), &explain(&error)));
-        let found = error.span().and_then(|at| leave_out(table.get_mut(), at.start));
+        let found = error.span().and_then(|at| remove_innermost(table.get_mut(), at.start));
         match found {
             Some(path) if errors.len() < MOST_ERRORS => left_out.push(path),
             _ => break,
@@ -87,7 +87,7 @@ pub(crate) fn read_all<T: DeserializeOwned>(file: &str, text: &str) -> Readable<
 
 /// Removes from `table` the innermost entry whose key or value contains the byte `at`. Returns its keys, from the
 /// outermost.
-fn leave_out(table: &mut DeTable<'_>, at: usize) -> Option<Vec<String>> {
+fn remove_innermost(table: &mut DeTable<'_>, at: usize) -> Option<Vec<String>> {
     let mut found = None;
     search(table, at, &mut Vec::new(), &mut found);
     let path = found?;
@@ -125,7 +125,7 @@ fn explain(error: &toml::de::Error) -> String {
         let key = names.next().unwrap_or_default();
         let known: Vec<&str> = names.collect();
         let place = if path.is_empty() { "at the top".into() } else { format!("in [{path}]") };
-        let meant = meant(key, &known, &path);
+        let meant = suggestion(key, &known, &path);
         return format!("unknown key `{}` {place}; {meant}known keys: {}", excerpt(key), known.join(", "));
     }
     if let Some(rest) = message.strip_prefix("missing field ") {
@@ -179,7 +179,7 @@ pub(crate) const WITHIN: &[(&str, &[&str])] = &[
 ];
 
 /// Guesses which key was meant by the unknown `key` in the table at `path`, which has the keys `known`.
-fn meant(key: &str, known: &[&str], path: &str) -> String {
+fn suggestion(key: &str, known: &[&str], path: &str) -> String {
     let called = CALLED.iter().find(|(other, _)| *other == key).map_or(key, |(_, here)| here);
     let within = WITHIN.iter().find(|(table, keys)| keys.contains(&called) && known.contains(table));
     match within {

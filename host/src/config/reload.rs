@@ -1,11 +1,11 @@
 //! Decides which settings a running host takes over, and which need a restart.
 
-use super::{Cache, Config, Enqueued, Host, Http, Kept, Log, Machine, Runtime, Store, Tenant};
+use super::{Cache, Config, Enqueued, Host, Http, Log, Machine, RetentionLimits, Runtime, Store, Tenant};
 use crate::task::Name;
 
 impl Config {
     /// Returns this configuration with all settings of `new` that can change while a host is up.
-    pub fn taking_over(&self, new: &Self) -> Self {
+    pub fn with_changeable_of(&self, new: &Self) -> Self {
         let mut mixed = self.clone();
         mixed.machine.poll = new.machine.poll;
         mixed.machine.grace = new.machine.grace;
@@ -60,7 +60,7 @@ impl Config {
         note("machine.poll", *poll == other.machine.poll);
         note("machine.grace", *grace == other.machine.grace);
         note("machine.suspect-after", *suspect_after == other.machine.suspect_after);
-        let Kept { runs, age, bytes } = retention;
+        let RetentionLimits { runs, age, bytes } = retention;
         note("retention.runs", *runs == other.retention.runs);
         note("retention.age", *age == other.retention.age);
         note("retention.bytes", *bytes == other.retention.bytes);
@@ -102,12 +102,12 @@ mod tests {
     /// Returns the keys that are taken over, and those that need a restart, when `old` becomes `new`.
     fn changed(old: &str, new: &str) -> (String, String) {
         let (old, new) = (config(old), config(new));
-        let mixed = old.taking_over(&new);
+        let mixed = old.with_changeable_of(&new);
         (old.differences(&mixed).join(" "), mixed.differences(&new).join(" "))
     }
 
     #[test]
-    fn keys_that_can_change_are_told_from_those_that_need_a_restart() {
+    fn keys_that_can_change_are_distinguished_from_those_that_need_a_restart() {
         let new = "[http]\nlisten = \"127.0.0.1:1\"\n[runtime]\nslots = 9\n[machine]\nlease = \"20s\"\npoll = \"2s\"\n\
                    grace = \"1s\"\n[retention]\nruns = 5\n[cache]\nquota = \"1 MiB\"\n[log]\nformat = \"json\"\nfilter = \"warn\"";
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_gets_other_bounds_at_once_but_comes_and_goes_with_a_restart() {
+    fn limits_of_a_tenant_change_at_once_and_tenants_only_with_a_restart() {
         let old = "[tenants.a]\nplugins = \"a\"\nruns = 1\n[tenants.b]\nplugins = \"b\"";
         let new = "[tenants.a]\nplugins = \"aa\"\nruns = 2\n[tenants.c]\nplugins = \"c\"";
 

@@ -91,7 +91,7 @@ fn whole() -> Config {
             grace: Duration::ZERO,
             suspect_after: 3,
         },
-        retention: Kept { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
+        retention: RetentionLimits { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
         cache: Cache { quota: 1 << 20 },
         enqueued: Enqueued { task: 1 << 20, tenant: 2 << 20, horizon: Duration::from_secs(30 * 86_400) },
         log: Log { format: LogFormat::Json, filter: "warn,sexton=debug".into() },
@@ -195,7 +195,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[http]\nlisten = \"0.0.0.0:80\"\n",
-        "sexton.toml:2: `http.listen`: \"0.0.0.0:80\" can be reached from elsewhere, and the API lets everyone in; write \"127.0.0.1:80\"",
+        "sexton.toml:2: `http.listen`: \"0.0.0.0:80\" can be reached from other machines, and the API admits every client; write \"127.0.0.1:80\"",
     ),
     (
         "[host]\nname = \"a b\"\n",
@@ -212,11 +212,11 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "[store]\npath = \"a.db\"\nurl = \"postgres://db.example/jobs\"\n",
-        "sexton.toml:1: `store.url` names a database, and `store.path` is of a file; take one of them away",
+        "sexton.toml:1: `store.url` names a database, but `store.path` is for a file; remove one of them",
     ),
     (
         "[log]\n[store]\nsynchronous = \"full\"\nurl = \"postgres://db.example/jobs\"\n",
-        "sexton.toml:2: `store.url` names a database, and `store.synchronous` is of a file; take one of them away",
+        "sexton.toml:2: `store.url` names a database, but `store.synchronous` is for a file; remove one of them",
     ),
     (
         "[store]\nschema = \"Sexton\"\n",

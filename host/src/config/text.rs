@@ -11,7 +11,9 @@ use toml::Spanned;
 
 use super::kinds::{Bytes, Count, Kind, Of, Period, Scalar};
 use super::names::{HostName, Label, SchemaName};
-use super::{Cache, Config, Enqueued, Host, Http, Kept, Log, LogFormat, Machine, Runtime, Store, Synchronous, Tenant};
+use super::{
+    Cache, Config, Enqueued, Host, Http, Log, LogFormat, Machine, RetentionLimits, Runtime, Store, Synchronous, Tenant,
+};
 use crate::store::postgres::DatabaseUrl;
 use crate::task::Name;
 
@@ -59,7 +61,7 @@ section!(MachineText => Machine {
     grace: Period<0, HOUR>,
     suspect_after: Small<0, 1000>,
 });
-section!(RetentionText => Kept {
+section!(RetentionText => RetentionLimits {
     runs: Count<1, 1_000_000>,
     age: Period<{ 60 * SECOND }, { 3660 * DAY }>,
     bytes: Bytes<MIB, TIB>,
@@ -146,7 +148,7 @@ fn store(text: Spanned<StoreText>) -> Result<Store, Wrong> {
     let of_file = [("path", text.path.is_some()), ("synchronous", text.synchronous.is_some())];
     match of_file.into_iter().find(|(_, there)| *there) {
         Some((key, _)) if text.url.is_some() => {
-            Err((at, format!("`store.url` names a database, and `store.{key}` is of a file; take one of them away")))
+            Err((at, format!("`store.url` names a database, but `store.{key}` is for a file; remove one of them")))
         }
         _ => Ok(text.into()),
     }
@@ -216,7 +218,7 @@ impl Kind for Loopback {
         if !address.ip().is_loopback() {
             let port = address.port();
             return Err(format!(
-                "\"{text}\" can be reached from elsewhere, and the API lets everyone in; write \"127.0.0.1:{port}\""
+                "\"{text}\" can be reached from other machines, and the API admits every client; write \"127.0.0.1:{port}\""
             ));
         }
         Ok(address)

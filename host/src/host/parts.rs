@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::catalog::Catalog;
 use crate::clock::{HostClock, StoreClock};
 use crate::config::Config;
-use crate::http::{ApiState, HostInfo, WaitingPlaces};
+use crate::http::{ApiState, HostInfo, WaitSlots};
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
 use crate::machine::budget::Budgets;
@@ -275,7 +275,7 @@ impl Parts {
             pause: Arc::clone(&self.pause),
             duty: Arc::clone(&self.duty),
             supervisor: Arc::clone(Supervisor::of_process()),
-            waiting: WaitingPlaces::default(),
+            waiting: WaitSlots::default(),
         })
     }
 }

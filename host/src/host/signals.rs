@@ -11,7 +11,7 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::LogFilter;
 
 /// A function that reads the configuration again.
-pub type ReadAgain = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
+pub type ReadConfig = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;
 
 /// The signals that a host handles. They are registered before the host is up, because most of them would otherwise
 /// terminate the process.
@@ -26,7 +26,7 @@ pub(super) struct Signals {
 
 /// The reason why a host stops.
 #[derive(Clone, Debug)]
-pub(super) enum Leave {
+pub(super) enum StopCause {
     /// A signal, and how long runs may go on.
     Signal(&'static str, Duration),
     /// Another process has its name.
@@ -36,10 +36,10 @@ pub(super) enum Leave {
 }
 
 /// The current configuration, and the source of a new one.
-pub(super) struct Reloading {
+pub(super) struct Reloader {
     /// The configuration in force.
     pub(super) config: Config,
-    pub(super) read: ReadAgain,
+    pub(super) read: ReadConfig,
     pub(super) log: LogFilter,
 }
 
@@ -63,15 +63,15 @@ impl Signals {
     }
 
     /// Handles signals until one of them, or another reason, stops the host.
-    pub(super) async fn heed(&mut self, host: &Host, mut reloading: Reloading) -> Leave {
+    pub(super) async fn handle_until_stop(&mut self, host: &Host, mut reloading: Reloader) -> StopCause {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return Leave::Signal("SIGTERM", reloading.config.machine.grace),
-                _ = self.interrupt.recv() => return Leave::Signal("SIGINT", reloading.config.machine.grace),
-                () = host.duty.replaced() => return Leave::Replaced,
-                why = Supervisor::of_process().broken() => return Leave::Broken(why),
+                _ = self.terminate.recv() => return StopCause::Signal("SIGTERM", reloading.config.machine.grace),
+                _ = self.interrupt.recv() => return StopCause::Signal("SIGINT", reloading.config.machine.grace),
+                () = host.duty.replaced() => return StopCause::Replaced,
+                why = Supervisor::of_process().broken() => return StopCause::Broken(why),
                 _ = self.pause.recv() => host.pause(),
-                _ = self.resume.recv() => host.go_on(),
+                _ = self.resume.recv() => host.continue_runs(),
                 _ = self.reload.recv() => reloading.reload(host),
             }
         }
@@ -82,30 +82,32 @@ impl Host {
     fn pause(&self) {
         match self.pause.begin(self.clock.now()) {
             true => {
-                info!("Paused on SIGUSR1: nothing starts on this host until SIGUSR2; what is due meanwhile is left out")
+                info!(
+                    "Paused by SIGUSR1: no run starts on this host until SIGUSR2, and instants that are due until then are left out"
+                )
             }
             false => info!("Paused already, by an earlier SIGUSR1"),
         }
     }
 
-    fn go_on(&self) {
+    fn continue_runs(&self) {
         match self.pause.end(self.clock.now()) {
-            true => info!("Going on on SIGUSR2: each task with a schedule runs once now"),
+            true => info!("Resumed by SIGUSR2: each task with a schedule runs once now"),
             false => info!("Not paused by a signal, so SIGUSR2 changes nothing"),
         }
     }
 }
 
-impl Reloading {
+impl Reloader {
     /// Reads the configuration again, takes over the keys that can change, and looks at the plugins again.
     fn reload(&mut self, host: &Host) {
-        self.take_over(host);
+        self.apply_new_config(host);
         // The look comes after that, because a plugin that was refused for a limit may be within the new one.
         host.knobs.rescan.send_modify(|count| *count += 1);
     }
 
     /// Reads the configuration again and takes over the keys that can change. A wrong file changes nothing.
-    fn take_over(&mut self, host: &Host) {
+    fn apply_new_config(&mut self, host: &Host) {
         let new = match (self.read)() {
             Ok(new) => new,
             Err(error) => {
@@ -113,7 +115,7 @@ impl Reloading {
                 return;
             }
         };
-        let mixed = self.config.taking_over(&new);
+        let mixed = self.config.with_changeable_of(&new);
         let (applied, later) = (self.config.differences(&mixed), mixed.differences(&new));
         if !LogFilter::is_good(&mixed.log.filter) {
             warn!("Cannot read the new `log.filter`, so the configuration stays as it was");
@@ -127,7 +129,7 @@ impl Reloading {
         }
         if mixed.log.filter != self.config.log.filter {
             match LogFilter::is_overruled() {
-                true => warn!("`SEXTON_LOG` is set and goes before `log.filter`, which changes nothing"),
+                true => warn!("`SEXTON_LOG` is set and overrides `log.filter`, which has no effect"),
                 false => self.log.set(&mixed.log.filter),
             }
         }
@@ -144,7 +146,7 @@ impl Reloading {
 fn tell(applied: &[String], later: &[String]) {
     let keys = |keys: &[String]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
     match (applied, later) {
-        ([], []) => info!("Looked for plugins and read the configuration again on SIGHUP: it is as it was"),
+        ([], []) => info!("Looked for plugins and read the configuration again on SIGHUP: nothing changed"),
         (applied, []) => info!("Read the configuration again on SIGHUP: {} changed", keys(applied)),
         ([], later) => warn!("Read the configuration again on SIGHUP: {} can only change with a restart", keys(later)),
         (applied, later) => {

@@ -16,12 +16,12 @@ pub(super) fn prepare(config: &Config) -> io::Result<()> {
     let var = &config.host.var;
     private::make_directory(var)?;
     if holds_only_own_files(var, config)? {
-        private::close_to_others(var);
+        private::restrict_to_owner(var);
     } else {
         // Authors may need to pass through it to their plugins, for example.
-        private::tell_if_open(var);
+        private::warn_if_open(var);
     }
-    private::close_to_others(&config.published());
+    private::restrict_to_owner(&config.published());
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl Wiring {
                 let mut opened = Some(sharing);
                 first.push(self.part("shared plugins", stopping, move |wiring, stop| {
                     let again = || wiring.parts.sharing(&wiring.config).map(Box::new);
-                    must(opened.take().map_or_else(again, Ok)).run(wiring.knobs.rescan.subscribe(), stop)
+                    or_panic(opened.take().map_or_else(again, Ok)).run(wiring.knobs.rescan.subscribe(), stop)
                 }));
             }
             Plugins::Own(directories) => {
@@ -70,7 +70,7 @@ impl Wiring {
                     first.push(self.part(&name, stopping, move |wiring, stop| {
                         let again = || wiring.parts.directory(&wiring.config, &tenant, &path);
                         let directory = opened.take().map_or_else(again, Ok);
-                        must(directory).run(wiring.knobs.rescan.subscribe(), stop)
+                        or_panic(directory).run(wiring.knobs.rescan.subscribe(), stop)
                     }));
                 }
             }
@@ -108,7 +108,7 @@ impl Wiring {
                 Arc::clone(&wiring.parts.budgets).watch(Arc::clone(&wiring.parts.live), stop)
             }),
             self.part("API", over, move |wiring, mut stop| {
-                let listener = must(listener.try_clone().and_then(TcpListener::from_std));
+                let listener = or_panic(listener.try_clone().and_then(TcpListener::from_std));
                 let router = http::router(wiring.parts.api());
                 http::serve(listener, router, async move { drop(stop.wait_for(|over| *over).await) })
             }),
@@ -124,7 +124,7 @@ enum Plugins {
 }
 
 /// Returns what a loop needs to begin. Without it the loop panics, and its supervisor reports that and tries again.
-fn must<T, E: Display>(needed: Result<T, E>) -> T {
+fn or_panic<T, E: Display>(needed: Result<T, E>) -> T {
     match needed {
         Ok(needed) => needed,
         Err(error) => std::panic::panic_any(format!("{error:#}")),

@@ -16,7 +16,7 @@ use crate::task::Name;
 use crate::tenant::Tenants;
 use crate::time::{Clock, Timestamp};
 
-use super::waiting::WaitingPlaces;
+use super::waiting::WaitSlots;
 
 /// The most bytes of a request's body: an input, or a cache entry's value.
 pub const MAX_BODY: usize = 1 << 20;
@@ -53,7 +53,7 @@ pub struct ApiState {
     /// The panics of this host's parts.
     pub supervisor: Arc<Supervisor>,
     /// The slots of requests that wait.
-    pub waiting: WaitingPlaces,
+    pub waiting: WaitSlots,
 }
 
 impl ApiState {

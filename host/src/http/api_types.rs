@@ -53,12 +53,12 @@ pub struct FailureBody {
 
 /// Formats the time from an instant to `now`, or from `now` to it: `3s ago`, `in 2m 5s`, `now`.
 pub fn ago(at: Timestamp, now: Timestamp) -> String {
-    if at > now { format!("in {}", rough(at.since(now))) } else { format!("{} ago", rough(now.since(at))) }
+    if at > now { format!("in {}", approximate(at.since(now))) } else { format!("{} ago", approximate(now.since(at))) }
 }
 
 /// Formats a duration in its two largest units, because people compare durations and do not compute with them.
 /// Fractions of a second are shown only below a second.
-pub fn rough(length: std::time::Duration) -> String {
+pub fn approximate(length: std::time::Duration) -> String {
     match length.as_secs() {
         0 => format!("{}ms", length.subsec_millis()),
         seconds => lengths::about(std::time::Duration::from_secs(seconds)),

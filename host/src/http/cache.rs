@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::schedule::request;
-use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
+use crate::store::{CacheKey, CacheWrite, WriteIf, WriteOutcome};
 
 use super::api_state::App;
 use super::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
@@ -98,7 +98,7 @@ pub(super) async fn write(
         Some(ttl) => {
             let ttl = request::duration("ttl", ttl, MAX_TTL)?;
             if ttl.is_zero() {
-                return Err(ApiError::bad("bad-duration", "`ttl`: an entry must live longer than nothing"));
+                return Err(ApiError::bad("bad-duration", "`ttl` must be longer than zero"));
             }
             Some(now.plus(ttl))
         }
@@ -116,11 +116,11 @@ pub(super) async fn write(
         now,
     };
     match app.store.cache_write(write).await? {
-        Written::Yes(version) => Ok(Json(EntryWritten { key: key.key, version })),
-        Written::Conflict => {
-            let message = format!("the entry `{}` is not as the request's condition has it", key.key);
+        WriteOutcome::Yes(version) => Ok(Json(EntryWritten { key: key.key, version })),
+        WriteOutcome::Conflict => {
+            let message = format!("the entry `{}` does not meet the request's condition", key.key);
             Err(ApiError::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
-                .hint("read it again, and then decide"))
+                .hint("read the entry again, and decide with its new version"))
         }
     }
 }

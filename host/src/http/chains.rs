@@ -30,7 +30,7 @@ pub(super) async fn of_tenant(app: &App, tenant: &Name) -> ApiResult<Vec<ChainSh
     let now = app.clock.now();
     let watched = app.store.watch(chains.iter().map(|chain| chain.key.clone()).collect(), now).await?;
     let awaits: Vec<_> = chains.iter().map(|chain| awaits_of_chain(chain, watched.get(&chain.key))).collect();
-    let stands = app.store.stands(awaits.iter().flatten().cloned().collect()).await?;
+    let stands = app.store.run_states(awaits.iter().flatten().cloned().collect()).await?;
     let pauses = app.store.pauses().await?;
     let missing = |task: &TaskKey| app.catalog.get(task).is_none();
     let shape = |(chain, run): (&&Arc<_>, &Option<_>)| {
@@ -52,7 +52,7 @@ pub(super) async fn following(
     let now = app.clock.now();
     let watched = app.store.watch(tasks.iter().map(|task| task.key.clone()).collect(), now).await?;
     let awaits: Vec<_> = tasks.iter().map(|task| awaits_of_task(task, watched.get(&task.key))).collect();
-    let stands = app.store.stands(awaits.iter().flatten().cloned().collect()).await?;
+    let stands = app.store.run_states(awaits.iter().flatten().cloned().collect()).await?;
     let shapes = tasks.iter().zip(&awaits).filter_map(|(task, run)| {
         let run = run.as_ref().and_then(|run| stands.get(run));
         Some((task.key.clone(), Following::of(task, watched.get(&task.key), run, now)?))

@@ -46,19 +46,21 @@ impl ApiError {
     pub(super) fn no_tenant(name: &Name, tenants: &Tenants) -> Self {
         let tenants = tenants.all();
         let names: Vec<&str> = tenants.keys().map(|name| name.as_str()).take(10).collect();
-        Self::not_found("no-such-tenant", format!("there is no tenant `{name}`"))
-            .hint(format!("`[tenants.NAME]` of the configuration makes one; there are: {}", names.join(", ")))
+        Self::not_found("no-such-tenant", format!("there is no tenant `{name}`")).hint(format!(
+            "`[tenants.NAME]` in the configuration defines a tenant; the tenants are: {}",
+            names.join(", ")
+        ))
     }
 
     pub(super) fn no_run(run: RunId) -> Self {
         Self::not_found("no-such-run", format!("there is no run {run}"))
-            .hint("runs are deleted after a while; GET /v1/runs lists those that are kept")
+            .hint("runs are deleted after a while; GET /v1/runs lists the stored ones")
     }
 
     /// Creates the error that the store failed. Its message may name files and other contents of the database, so only
     /// the host's log gets it.
     pub(super) fn store_failed(details: &str) -> Self {
-        let id = told_in_log(details);
+        let id = log_details(details);
         let message = format!("the store failed this request, which may be sent again (error {id})");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-failed", message)
             .hint(format!("if it fails again: the host's log says why beside error.id={id}"))
@@ -116,14 +118,16 @@ pub(super) fn schedule_refused(why: &ScheduleError) -> ApiError {
     let conflict = |code, hint| ApiError::new(StatusCode::CONFLICT, code, why.to_string()).hint(hint);
     match why {
         ScheduleError::AlreadyExists(_) => {
-            conflict("schedule-exists", "`replace` puts this one in its place, which begins anew")
+            conflict("schedule-exists", "`replace` puts this schedule in its place and starts it afresh")
         }
         ScheduleError::AlreadyFinished { .. } => {
-            conflict("schedule-finished", "`replace` lets it begin anew; to delete it makes its key free")
+            conflict("schedule-finished", "`replace` starts it afresh; deleting it frees its key")
         }
-        ScheduleError::Preempted { .. } => conflict("schedule-changed", "look at it again, and decide anew"),
+        ScheduleError::Preempted { .. } => {
+            conflict("schedule-changed", "read the schedule again, and decide with its new version")
+        }
         ScheduleError::NotFound(_) => ApiError::not_found("no-such-schedule", why.to_string())
-            .hint("GET /v1/schedules lists those there are; those of manifests are their tasks' own"),
+            .hint("GET /v1/schedules lists the added schedules; a schedule in a manifest belongs to its task"),
     }
 }
 
@@ -139,7 +143,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Schedule(why) => schedule_refused(&why),
             StoreError::DiskFull(_) => {
-                let id = told_in_log(&error.to_string());
+                let id = log_details(&error.to_string());
                 Self::new(full, "disk-full", format!("the host's disk is full, so nothing was changed (error {id})"))
                     .hint(format!("make room for the store; the host's log says where beside error.id={id}"))
             }
@@ -160,7 +164,9 @@ impl From<BadRequest> for ApiError {
         };
         let error = Self::bad(code, why.to_string());
         match why.part {
-            BadPart::OnlyInManifests => error.hint("use `cron`, `every`, `at` or `in`; a manifest can say more"),
+            BadPart::OnlyInManifests => {
+                error.hint("use `cron`, `every`, `at` or `in`; other schedules need a manifest")
+            }
             _ => error,
         }
     }
@@ -170,7 +176,7 @@ impl From<OpError> for ApiError {
     fn from(error: OpError) -> Self {
         let message = error.to_string();
         match error {
-            // Handlers that know the plugins say more: `absent::no_task`.
+            // Handlers that know the plugins say more: `missing_plugins::no_task`.
             OpError::NoTask(_) => Self::not_found("no-such-task", message),
             OpError::RunIsOver(..) => Self::new(StatusCode::CONFLICT, "run-is-over", message),
             OpError::RunNotHeldBack(..) => Self::new(StatusCode::CONFLICT, "run-not-held-back", message).hint(
@@ -183,7 +189,7 @@ impl From<OpError> for ApiError {
 }
 
 /// Logs the details of an error. Returns the id of the log line, for the caller.
-pub(super) fn told_in_log(details: &str) -> String {
+pub(super) fn log_details(details: &str) -> String {
     let id = format!("{:08x}", rand::random::<u32>());
     tracing::error!(error.id = %id, error = details, "The store failed a request of the API (error {id})");
     id
@@ -195,12 +201,8 @@ pub(super) async fn no_route(uri: Uri) -> ApiError {
 }
 
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "wrong-method",
-        format!("`{}` does not answer to {method}", uri.path()),
-    )
-    .hint("the header `Allow` of this answer names the methods it answers to")
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", format!("`{}` does not support {method}", uri.path()))
+        .hint("the header `Allow` of this response lists the supported methods")
 }
 
 #[cfg(test)]
@@ -224,7 +226,7 @@ mod tests {
     }
 
     /// Returns the error as the caller gets it, and the host's log of it.
-    fn told(error: StoreError) -> (ApiError, String) {
+    fn explain(error: StoreError) -> (ApiError, String) {
         let log = Log::default();
         let kept = log.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || kept.clone()).finish();
@@ -243,7 +245,7 @@ mod tests {
         ];
 
         for (failure, code) in failures {
-            let (error, log) = told(failure);
+            let (error, log) = explain(failure);
             let said = format!("{} {}", error.message, error.hint.clone().unwrap_or_default());
             assert_eq!(error.code, code);
             for leaked in ["SELECT", "/var/lib"] {
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn two_failures_have_two_ids() {
-        let failed = || told(StoreError::Other("locked".into())).0;
+        let failed = || explain(StoreError::Other("locked".into())).0;
         assert_ne!(failed().message, failed().message);
     }
 }

@@ -47,9 +47,9 @@ fn check(request: &Request) -> ApiResult<()> {
         return Err(ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
             "foreign-host",
-            format!("this host does not go by the name `{}`", host.host()),
+            format!("`{}` is not a name of this host", host.host()),
         )
-        .hint("ask for it as localhost, 127.0.0.1 or [::1]"));
+        .hint("request it as localhost, 127.0.0.1 or [::1]"));
     }
     let headers = request.headers();
     // A link that a person follows is accepted from anywhere, because it changes nothing and only that person sees the
@@ -62,7 +62,7 @@ fn check(request: &Request) -> ApiResult<()> {
     }
     let foreign = |what: &str| {
         ApiError::new(StatusCode::FORBIDDEN, "foreign-origin", format!("a page of another site sent this ({what})"))
-            .hint("requests are taken from programs, from this host's own page, and from links that a person follows")
+            .hint("the host accepts requests from programs, from its own page, and from links that a person follows")
     };
     if let Some(origin) = headers.get(ORIGIN)
         && origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://")) != Some(host.as_str())

@@ -19,7 +19,7 @@ use super::api_types::pauses::PauseShape;
 use super::api_types::plugins::{PluginShape, Plugins};
 use super::api_types::runs::HeldBackShape;
 use super::api_types::tenants::{TenantShape, Tenants};
-use super::error::{ApiResult, told_in_log};
+use super::error::{ApiResult, log_details};
 use super::extract::{ApiQuery, NoQuery, Tenant};
 
 /// `GET /v1/health`, and `GET /livez`: whether the store answers and no part of the host is down or hangs, for
@@ -28,7 +28,7 @@ pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Resp
     let parts = app.supervisor.faults();
     // No run has this id. It is the cheapest query that must reach the store.
     let store = app.store.run(RunId(0)).await.err().map(|error| {
-        let id = told_in_log(&error.to_string());
+        let id = log_details(&error.to_string());
         format!("the store does not answer; the host's log says why beside error.id={id}")
     });
     let hung = app.supervisor.hung();
@@ -40,7 +40,7 @@ pub(super) async fn health(State(app): State<App>, _: ApiQuery<NoQuery>) -> Resp
     let hangs = || {
         let silent = hung.iter().map(|hung| {
             let silent = lengths::about(Duration::from_millis(hung.silent_ms));
-            format!("`{}` has not come round for {silent}", hung.part)
+            format!("`{}` has not finished a round for {silent}", hung.part)
         });
         let words = silent.collect::<Vec<_>>().join(", ");
         (!words.is_empty()).then(|| format!("hangs, so that the host should be started again: {words}"))

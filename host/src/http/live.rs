@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::attempt::{RunHandle, TooManyWatch};
+use crate::attempt::{RunHandle, TooManyObservers};
 use crate::run::{RunId, RunState};
 use crate::store::RunInfo;
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ use super::api_types::ago;
 use super::api_types::live::{Live, LiveAttempt, Others, Stack};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
-use super::waiting::MayWait;
+use super::waiting::WaitPermit;
 
 /// The default and the largest number of stack samples.
 const SAMPLES: usize = 3;
@@ -55,7 +55,7 @@ pub(super) struct StackQuery {
 pub(super) async fn stack(
     State(app): State<App>,
     tenant: Tenant,
-    may_wait: MayWait,
+    may_wait: WaitPermit,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<StackQuery>,
 ) -> ApiResult<Json<Stack>> {
@@ -78,7 +78,7 @@ pub(super) struct ProfileQuery {
 pub(super) async fn profile(
     State(app): State<App>,
     tenant: Tenant,
-    may_wait: MayWait,
+    may_wait: WaitPermit,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<ProfileQuery>,
 ) -> ApiResult<Json<Value>> {
@@ -127,6 +127,6 @@ fn not_running(run: &RunInfo, now: Timestamp) -> String {
     format!("run {} is not running ({what}{since})", run.id)
 }
 
-fn too_many(error: TooManyWatch) -> ApiError {
+fn too_many(error: TooManyObservers) -> ApiError {
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too-many-looks", error.to_string())
 }

@@ -115,7 +115,7 @@ impl Left {
     /// run on the way.
     fn circles(&self) -> Vec<Vec<RunId>> {
         let queues = self.queues.iter().enumerate();
-        let on: BTreeMap<RunId, Option<RunId>> = queues.flat_map(|(lock, queue)| self.ways_on(lock, queue)).collect();
+        let on: BTreeMap<RunId, Option<RunId>> = queues.flat_map(|(lock, queue)| self.blockers(lock, queue)).collect();
         let mut seen = HashSet::new();
         let mut circles = Vec::new();
         for start in on.keys().copied() {
@@ -133,7 +133,7 @@ impl Left {
     }
 
     /// Returns for each run in a queue one that blocks it: a holder, or else a run before it.
-    fn ways_on(&self, lock: usize, queue: &[(RunId, LockMode)]) -> Vec<(RunId, Option<RunId>)> {
+    fn blockers(&self, lock: usize, queue: &[(RunId, LockMode)]) -> Vec<(RunId, Option<RunId>)> {
         let holders = &self.holders[lock];
         let first = holders.keys().min().copied();
         let alone = first.filter(|_| holders.values().any(|mode| *mode == LockMode::Exclusive));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_marked_and_so_is_who_waits_behind_it() {
+    fn a_deadlock_is_marked_with_the_runs_that_wait_behind_it() {
         let graph = graph(
             &[("a", 1, Exclusive), ("b", 2, Exclusive), ("c", 7, Exclusive)],
             &[("a", 2, Exclusive), ("b", 1, Shared), ("b", 3, Shared), ("c", 4, Shared)],
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_of_thousands_is_looked_at_in_no_time() {
+    fn a_queue_of_thousands_is_searched_quickly() {
         let waits: Vec<_> = (2..20_000).map(|run| ("a", run, if run % 2 == 0 { Exclusive } else { Shared })).collect();
         let start = std::time::Instant::now();
 

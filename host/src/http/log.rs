@@ -20,7 +20,7 @@ use super::api_state::App;
 use super::api_types::attempts::LogEvent;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
-use super::waiting::{MayWait, Waiting};
+use super::waiting::{WaitGuard, WaitPermit};
 use super::watch::Changes;
 
 /// The time to wait for a line before checking whether the attempt is still the same.
@@ -38,7 +38,7 @@ pub(super) struct LogQuery {
 pub(super) async fn log(
     State(app): State<App>,
     tenant: Tenant,
-    may_wait: MayWait,
+    may_wait: WaitPermit,
     RunPath(run): RunPath,
     ApiQuery(query): ApiQuery<LogQuery>,
 ) -> ApiResult<Response> {
@@ -58,7 +58,7 @@ pub(super) async fn log(
 /// A position in a run's log. Lines of finished attempts come from the store, others from the live attempt.
 struct Reader {
     /// Held for as long as the log is followed.
-    _waiting: Option<Waiting>,
+    _waiting: Option<WaitGuard>,
     app: App,
     run: RunId,
     follow: bool,

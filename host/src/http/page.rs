@@ -104,7 +104,7 @@ impl Display for Shown<'_> {
             write!(f, "<p class=\"bad\">{}</p>", Text(&doubt))?;
         }
         if self.app.is_draining() {
-            f.write_str("<p class=\"bad\">Draining: no run is taken here.</p>")?;
+            f.write_str("<p class=\"bad\">Draining: this host takes no runs.</p>")?;
         }
         self.hosts(f)?;
         let tenants = self.app.tenants.all();
@@ -260,7 +260,7 @@ impl Shown<'_> {
         if self.runs.is_empty() {
             return f.write_str("<p>Nothing has run yet.</p>");
         }
-        f.write_str("<table><tr><th>Run<th>Task<th>State<th>Due<th>Took<th>Attempt<th>Said</tr>")?;
+        f.write_str("<table><tr><th>Run<th>Task<th>State<th>Due<th>Took<th>Attempt<th>Message</tr>")?;
         for run in &self.runs {
             let (id, of) = (run.id, &self.of);
             write!(

@@ -6,14 +6,14 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 
 use crate::ops::{self, OpError, PauseState, Principal};
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::task::{Name, TaskKey};
 
-use super::absent::no_task;
 use super::api_state::App;
 use super::api_types::pauses::{Paused, PausedMany};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
+use super::missing_plugins::no_task;
 
 /// The longest reason for a pause, in characters.
 const MAX_WHY: usize = 200;
@@ -49,10 +49,11 @@ impl FromRequestParts<App> for Many {
             return match asked {
                 None => Ok(Self(None)),
                 // A request that names a tenant does not mean all tasks.
-                Some(tenant) => {
-                    Err(ApiError::bad("bad-query", "this is about the tasks of all tenants, so it takes no `tenant`")
-                        .hint(format!("those of one tenant: /v1/tenants/{tenant}/pause")))
-                }
+                Some(tenant) => Err(ApiError::bad(
+                    "bad-query",
+                    "this request is about the tasks of all tenants, so it takes no `tenant`",
+                )
+                .hint(format!("for the tasks of one tenant use /v1/tenants/{tenant}/pause"))),
             };
         };
         let tenant = Name::new(&text).map_err(|e| ApiError::bad("bad-name", e.to_string()))?;
@@ -88,8 +89,8 @@ pub(super) async fn resume_many(
 }
 
 async fn set_many(app: &App, Many(tenant): Many, pause: Option<Option<String>>) -> ApiResult<Json<PausedMany>> {
-    let whom = tenant.clone().map_or(Whom::All, Whom::Tenant);
-    let PauseState { pause, already } = set(app, &whom, pause).await?;
+    let target = tenant.clone().map_or(PauseTarget::All, PauseTarget::Tenant);
+    let PauseState { pause, already } = set(app, &target, pause).await?;
     let (by, pause) = pause.unzip();
     let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
     Ok(Json(PausedMany { tenant, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
@@ -115,7 +116,7 @@ pub(super) async fn resume(
 }
 
 async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> ApiResult<Json<Paused>> {
-    let PauseState { pause, already } = match set(app, &Whom::Task(key.clone()), pause).await {
+    let PauseState { pause, already } = match set(app, &PauseTarget::Task(key.clone()), pause).await {
         Err(OpError::NoTask(_)) => return Err(no_task(app, &key).await?),
         state => state?,
     };
@@ -125,9 +126,9 @@ async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> Api
 }
 
 /// Pauses with this reason, or resumes.
-async fn set(app: &App, whom: &Whom, pause: Option<Option<String>>) -> ops::Result<PauseState> {
+async fn set(app: &App, target: &PauseTarget, pause: Option<Option<String>>) -> ops::Result<PauseState> {
     match pause {
-        Some(why) => app.ops.pause(&Principal::Operator, whom, why).await,
-        None => app.ops.resume(&Principal::Operator, whom).await,
+        Some(why) => app.ops.pause(&Principal::Operator, target, why).await,
+        None => app.ops.resume(&Principal::Operator, target).await,
     }
 }

@@ -25,7 +25,7 @@ impl<'a> Placement<'a> {
     }
 
     /// Returns whether runs of a task are left to other hosts.
-    pub(super) fn is_elsewhere(&self, task: &TaskKey) -> bool {
+    pub(super) fn runs_elsewhere(&self, task: &TaskKey) -> bool {
         self.app.catalog.get(task).is_some_and(|task| !task.may_run_on(&self.app.host.labels))
     }
 
@@ -36,7 +36,7 @@ impl<'a> Placement<'a> {
             return None;
         }
         let labels: Vec<String> = task.runs_on.iter().map(|label| format!("`{label}`")).collect();
-        let reason = format!("it runs on hosts with {}, and none is up that has all of that", labels.join(", "));
+        let reason = format!("it runs on hosts with {}, and no host with all of them is up", labels.join(", "));
         Some(HeldBack { reason, until: None })
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn of_run(
                 RunState::Waiting | RunState::Running => format!("run {id} is {}, so it has no output yet", run.state),
                 RunState::Cancelled => format!("run {id} was cancelled, so it has no output"),
                 RunState::Failed => format!("run {id} failed, so it has no output"),
-                RunState::Succeeded => format!("the output of run {id} is not kept any more"),
+                RunState::Succeeded => format!("the output of run {id} is no longer stored"),
             };
             let error = ApiError::not_found("no-output", message);
             return Err(if run.state.is_over() { error } else { error.hint("GET /v1/runs/{run}/wait waits for it") });

@@ -14,15 +14,15 @@ use crate::schedule::request;
 use crate::store::{RunFilter, RunInfo};
 use crate::task::Name;
 
-use super::absent::Absent;
 use super::api_state::App;
 use super::api_types::attempts::AttemptShape;
 use super::api_types::millis;
 use super::api_types::runs::{HeldBackShape, InputShape, KillEffect, Killed, ReleasedRun, RunDetail, RunShape, Runs};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
+use super::missing_plugins::MissingPlugins;
 use super::placement::Placement;
-use super::waiting::MayWait;
+use super::waiting::WaitPermit;
 use super::watch::Changes;
 
 /// The default and the largest number of runs of a page.
@@ -63,8 +63,8 @@ pub(super) async fn list(
     let mut runs: Vec<RunShape> = runs.into_iter().map(RunShape::from).collect();
     let placing = Placement::of(&app).await?;
     {
-        let absent = Absent::of(&app);
-        runs.iter_mut().for_each(|run| say_why_it_waits(&app, &placing, &absent, run));
+        let absent = MissingPlugins::of(&app);
+        runs.iter_mut().for_each(|run| explain_wait(&app, &placing, &absent, run));
     }
     let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
     Ok(Json(Runs { runs, next }))
@@ -73,7 +73,7 @@ pub(super) async fn list(
 /// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts
 /// that are not up. The state of the task in the store takes precedence, because a budget recovers by itself, and a
 /// host may come back.
-fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run: &mut RunShape) {
+fn explain_wait(app: &App, placing: &Placement<'_>, absent: &MissingPlugins<'_>, run: &mut RunShape) {
     if run.state != RunState::Waiting {
         return;
     }
@@ -90,7 +90,7 @@ fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run
     if run.run_at <= app.clock.now() {
         let past_limits = run.forced && run.attempt == 0;
         let over = || app.budgets.held_back(&task).filter(|_| !past_limits);
-        let held_back = match placing.is_elsewhere(&task) {
+        let held_back = match placing.runs_elsewhere(&task) {
             true => placing.nowhere(&task),
             false => app.held_back().or_else(over),
         };
@@ -102,7 +102,7 @@ fn say_why_it_waits(app: &App, placing: &Placement<'_>, absent: &Absent<'_>, run
 async fn detail(app: &App, run: RunInfo) -> ApiResult<Json<RunDetail>> {
     let mut run = RunShape::from(run);
     let placing = Placement::of(app).await?;
-    say_why_it_waits(app, &placing, &Absent::of(app), &mut run);
+    explain_wait(app, &placing, &MissingPlugins::of(app), &mut run);
     let attempts = app.store.attempts(run.id).await?.into_iter().map(AttemptShape::from).collect();
     let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());
     Ok(Json(RunDetail { run, attempts, input }))
@@ -130,7 +130,7 @@ pub(super) struct WaitQuery {
 pub(super) async fn wait(
     State(app): State<App>,
     tenant: Tenant,
-    may_wait: MayWait,
+    may_wait: WaitPermit,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<WaitQuery>,
 ) -> ApiResult<Json<RunDetail>> {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::parse::{self, Reading};
+use crate::schedule::parse::{self, ParseContext};
 use crate::schedule::{explain, instant_parser, zone};
 use crate::task::{Name, TaskKey};
 
@@ -51,8 +51,8 @@ pub(super) async fn explain(
     };
     let from = instant("from", &query.from)?.unwrap_or(now);
     let start = instant("start", &query.start)?;
-    let name = query.task.as_deref().map(|task| whole_name(&tenant, task)).transpose()?;
-    let reading = Reading { zone, seconds: query.seconds.unwrap_or(false), name: name.as_deref(), start };
+    let name = query.task.as_deref().map(|task| full_name(&tenant, task)).transpose()?;
+    let reading = ParseContext { zone, seconds: query.seconds.unwrap_or(false), name: name.as_deref(), start };
     let given = parse::read(&query.schedule, reading, from)
         .map_err(|wrong| ApiError::bad("bad-schedule", format!("`schedule`: {wrong}")))?;
     // A thousand instants take a while, and other requests must not wait for them.
@@ -64,7 +64,7 @@ pub(super) async fn explain(
 
 /// Returns the full name of a tenant's task, or of a schedule added for it if the key is named as well (`TASK/KEY`).
 /// `H` and `~` depend on it. The task need not exist.
-fn whole_name(tenant: &Name, asked: &str) -> ApiResult<String> {
+fn full_name(tenant: &Name, asked: &str) -> ApiResult<String> {
     let name = |text| Name::new(text).map_err(|wrong| ApiError::bad("bad-name", format!("`task`: {wrong}")));
     let owner = |task| name(task).map(|task| TaskKey { tenant: tenant.clone(), task }.to_string());
     match asked.split_once('/') {

@@ -16,13 +16,13 @@ use crate::schedule::{BadDefinition, Definition};
 use crate::store::added::{Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 use crate::task::{Name, TaskKey};
 
-use super::absent::no_task;
 use super::api_state::App;
 use super::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use super::error::{ApiError, ApiResult, schedule_refused};
 use super::extract::{ApiQuery, NoQuery, Payload, Tenant, query_of};
+use super::missing_plugins::no_task;
 
 /// The default and the largest number of schedules of a page.
 const PAGE: usize = 100;
@@ -122,7 +122,7 @@ pub(super) async fn put(
 ) -> ApiResult<Response> {
     let request = read(&body)?;
     if request.key.as_ref().is_some_and(|named| named != key.key.as_str()) {
-        return Err(ApiError::bad("bad-schedule", "`key` is another than that of the path"));
+        return Err(ApiError::bad("bad-schedule", "`key` differs from the key in the path"));
     }
     add(&app, key, request).await
 }
@@ -174,7 +174,7 @@ fn task_of(request: &ScheduleRequest) -> ApiResult<Name> {
     match (&request.task, &request.plugin) {
         (Some(task), None) => named("task", task),
         (None, Some(plugin)) => named("plugin", plugin),
-        (None, None) => Err(ApiError::bad("bad-schedule", "`task` is missing: whose runs it makes")),
+        (None, None) => Err(ApiError::bad("bad-schedule", "`task` is missing: name the task whose runs it makes")),
         (Some(_), Some(_)) => Err(ApiError::bad("bad-schedule", "`task` and `plugin` exclude each other")),
     }
 }

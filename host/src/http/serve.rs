@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
-use super::places::{Place, Places, UnderWay};
+use super::connection_slots::{ConnectionSlot, ConnectionSlots, RequestGuard};
 use crate::supervisor::{Supervisor, caught};
 
 /// The most connections. Each may cost up to [`MAX_HEAD`] and a body, so more would take more memory. If all are taken,
@@ -63,7 +63,7 @@ pub(super) async fn serve_at_most(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
-    let (room, places) = (Arc::new(Semaphore::new(most)), Arc::new(Places::default()));
+    let (room, places) = (Arc::new(Semaphore::new(most)), Arc::new(ConnectionSlots::default()));
     let (draining, drained) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut failing = false;
@@ -113,7 +113,7 @@ pub(super) async fn serve_at_most(
 }
 
 /// Returns a place for one more connection. Others make room for it if necessary.
-async fn free_place(room: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePermit {
+async fn free_place(room: &Arc<Semaphore>, places: &ConnectionSlots) -> OwnedSemaphorePermit {
     loop {
         let free = Arc::clone(room).acquire_owned();
         if room.available_permits() == 0 {
@@ -125,7 +125,7 @@ async fn free_place(room: &Arc<Semaphore>, places: &Places) -> OwnedSemaphorePer
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, mut drained: watch::Receiver<bool>, place: Arc<Place>) {
+async fn connection(stream: TcpStream, router: Router, mut drained: watch::Receiver<bool>, place: Arc<ConnectionSlot>) {
     // Responses are small and complete when they are written, so waiting to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
@@ -168,7 +168,7 @@ async fn connection(stream: TcpStream, router: Router, mut drained: watch::Recei
 /// The body of a response. Its request is under way until the last part is sent, or the body is dropped.
 struct Answer {
     body: Body,
-    _under_way: UnderWay,
+    _under_way: RequestGuard,
 }
 
 impl hyper::body::Body for Answer {

@@ -17,13 +17,13 @@ use crate::store::TaskState;
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
 
-use super::absent::no_task;
 use super::api_state::App;
 use super::api_types::runs::{HeldBackShape, Triggered};
 use super::api_types::{TaskDetail, TaskSummary, Tasks};
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, query_of};
+use super::missing_plugins::no_task;
 use super::placement::Placement;
 
 /// The longest idempotency key, in bytes.
@@ -49,7 +49,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
         let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
         let held_back = held_back(app, &placing, &task.key).map(HeldBackShape::from);
-        TaskSummary { held_back, following: following.remove(&task.key), ..summary }.under(&pauses)
+        TaskSummary { held_back, following: following.remove(&task.key), ..summary }.with_pauses(&pauses)
     };
     let mut summaries = Vec::new();
     for (n, task) in of_tenant().take(most).enumerate() {
@@ -63,7 +63,7 @@ pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResul
 
 /// Returns why no runs of a task start for a while. A momentary lack of room of its tenant is shown for runs only.
 fn held_back(app: &App, placing: &Placement<'_>, key: &TaskKey) -> Option<HeldBack> {
-    if placing.is_elsewhere(key) {
+    if placing.runs_elsewhere(key) {
         return placing.nowhere(key);
     }
     app.held_back().or_else(|| app.budgets.held_back(key).filter(|held_back| held_back.until.is_some()))
@@ -103,7 +103,7 @@ pub(super) async fn show(
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
     let held_back = held_back(&app, &Placement::of(&app).await?, &key).map(HeldBackShape::from);
     let summary = TaskSummary { held_back, following, ..summary };
-    let summary = summary.under(&app.store.pauses().await?);
+    let summary = summary.with_pauses(&app.store.pauses().await?);
     Ok(Json(TaskDetail::of(&task, &state, summary)))
 }
 

@@ -8,8 +8,8 @@ use axum::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::api_state::App;
+use super::connection_slots::ConnectionSlot;
 use super::error::{ApiError, ApiResult};
-use super::places::Place;
 
 /// The most requests that wait at once. Each holds a connection for minutes, of which there are twice as many
 /// (`serve::MAX_CONNECTIONS`). People and programs that wait for runs are some dozens.
@@ -20,15 +20,15 @@ const AGAIN: u64 = 5;
 
 /// The slots of requests that wait.
 #[derive(Clone, Debug)]
-pub struct WaitingPlaces(Arc<Semaphore>);
+pub struct WaitSlots(Arc<Semaphore>);
 
-impl Default for WaitingPlaces {
+impl Default for WaitSlots {
     fn default() -> Self {
         Self::of(MAX_WAITING)
     }
 }
 
-impl WaitingPlaces {
+impl WaitSlots {
     /// Creates slots for `places` requests.
     pub fn of(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
@@ -37,9 +37,9 @@ impl WaitingPlaces {
 
 /// A request that may have to wait.
 #[derive(Clone, Debug)]
-pub(super) struct MayWait(Option<Arc<Place>>);
+pub(super) struct WaitPermit(Option<Arc<ConnectionSlot>>);
 
-impl<S: Send + Sync> FromRequestParts<S> for MayWait {
+impl<S: Send + Sync> FromRequestParts<S> for WaitPermit {
     type Rejection = std::convert::Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         Ok(Self(parts.extensions.get().cloned()))
@@ -48,32 +48,32 @@ impl<S: Send + Sync> FromRequestParts<S> for MayWait {
 
 /// Holds a slot until this is dropped. The connection of a waiting request is not closed to make room for others.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WaitGuard {
     _place: OwnedSemaphorePermit,
-    connection: Option<Arc<Place>>,
+    connection: Option<Arc<ConnectionSlot>>,
 }
 
-impl MayWait {
+impl WaitPermit {
     /// Begins to wait.
     ///
     /// # Errors
     ///
     /// 503 `too-many-waiting` if too many requests wait.
-    pub(super) fn begin(&self, app: &App) -> ApiResult<Waiting> {
+    pub(super) fn begin(&self, app: &App) -> ApiResult<WaitGuard> {
         let place = Arc::clone(&app.waiting.0).try_acquire_owned().map_err(|_| {
-            let message = "as many requests wait for runs, logs or profiles as this host lets wait";
+            let message = "the host has as many waiting requests for runs, logs or profiles as it allows";
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-waiting", message)
-                .hint(format!("ask without waiting, or again in {AGAIN} s; requests that do not wait are answered"))
+                .hint(format!("send the request without waiting, or again in {AGAIN} s; requests that do not wait are still answered"))
                 .retry_after(AGAIN)
         })?;
         if let Some(connection) = &self.0 {
             connection.set_waiting(true);
         }
-        Ok(Waiting { _place: place, connection: self.0.clone() })
+        Ok(WaitGuard { _place: place, connection: self.0.clone() })
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitGuard {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
             connection.set_waiting(false);

@@ -169,7 +169,7 @@ impl HostRenewal for ImportsCtxView<'_> {
         let Renewal { key, fence, .. } = self.table.delete(renewal)?;
         // After a publication the lock is released already, and if the run holds it again, that is by another renewal.
         if fence.is_some() {
-            match self.ctx.let_go(&key, DROP).await {
+            match self.ctx.release_refresh(&key, DROP).await {
                 Ok(()) => {
                     self.ctx.state::<Renewals>().0.remove(&key);
                 }
@@ -207,15 +207,15 @@ impl ImportsCtx {
         let lock = self.lock_name(LockKind::Refresh, key.to_owned());
         let now = self.services.clock.now();
         let asked = self.services.store.acquire_lock(lock, LockMode::Exclusive, self.claim, now);
-        let asked = self.until.unless_ended(REFRESH, asked).await?;
+        let asked = self.until.run_until_ended(REFRESH, asked).await?;
         let LockTaken::Yes { fence } = asked.map_err(|error| failure(error, REFRESH))? else {
             return Ok(Renewer::Another(last));
         };
         match self.read_entry(key, REFRESH).await.map(|entry| self.if_fresh(entry, max_age)) {
             Ok(Err(last)) => Ok(Renewer::This { fence, last }),
-            Ok(Ok(fresh)) => self.let_go(key, REFRESH).await.map(|()| Renewer::Nobody(fresh)),
+            Ok(Ok(fresh)) => self.release_refresh(key, REFRESH).await.map(|()| Renewer::Nobody(fresh)),
             // The guest will not know that it has the entry, so no other run may be kept waiting for it.
-            Err(CallError::Guest(error)) => self.let_go(key, REFRESH).await.and(Err(error.into())),
+            Err(CallError::Guest(error)) => self.release_refresh(key, REFRESH).await.and(Err(error.into())),
             Err(trap) => Err(trap),
         }
     }
@@ -229,16 +229,16 @@ impl ImportsCtx {
         }
     }
 
-    async fn let_go(&self, key: &str, in_call: &'static str) -> EntryResult<()> {
+    async fn release_refresh(&self, key: &str, in_call: &'static str) -> EntryResult<()> {
         let lock = self.lock_name(LockKind::Refresh, key.to_owned());
-        let released = self.until.unless_ended(in_call, self.services.store.release_lock(lock, self.claim)).await?;
+        let released = self.until.run_until_ended(in_call, self.services.store.release_lock(lock, self.claim)).await?;
         released.map_err(|error| failure(error, in_call))
     }
 
     /// Returns the entry as guests see it.
     fn shown(&self, entry: store::Entry) -> Entry {
         let age = self.services.clock.now().since(entry.set_at);
-        self.handle.usage.was_given(entry.value.len());
+        self.handle.usage.add_received(entry.value.len());
         Entry {
             value: entry.value,
             version: entry.version,

@@ -1,6 +1,6 @@
 //! Defines the failure of a host call.
 
-use crate::attempt::{Interrupt, NoRoom, Stop, Why};
+use crate::attempt::{ChargeError, Interrupt, InterruptReason, Stop};
 use crate::store::StoreError;
 
 /// A failure of a host call: either the guest gets an error that it can act on, or the run ends.
@@ -42,8 +42,8 @@ impl<E> From<Interrupt> for CallError<E> {
     }
 }
 
-impl<E> From<NoRoom> for CallError<E> {
-    fn from(no_room: NoRoom) -> Self {
+impl<E> From<ChargeError> for CallError<E> {
+    fn from(no_room: ChargeError) -> Self {
         Self::Trap(no_room.into())
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn store_failure<E>(
     other: impl FnOnce(String) -> E,
 ) -> CallError<E> {
     match error {
-        StoreError::ClaimLost(_) => Interrupt { why: Why::Stopped(Stop::ClaimLost), in_call }.into(),
+        StoreError::ClaimLost(_) => Interrupt { why: InterruptReason::Stopped(Stop::ClaimLost), in_call }.into(),
         StoreError::DiskFull(_) => CallError::Guest(other("the host's disk is full".to_owned())),
         error => {
             tracing::warn!(call = in_call, error = %error, "The store failed a guest's call");

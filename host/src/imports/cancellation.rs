@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use crate::attempt::{Until, Wish};
+use crate::attempt::{CancelReason, RunEnd};
 use crate::imports::bindings::sexton::task::cancellation::{self, Host, Reason};
 use crate::task::Limits;
 
@@ -36,25 +36,25 @@ fn notice(limits: &Limits) -> Duration {
 }
 
 /// The event that a subscribed guest waits for.
-struct Heard {
-    until: Until,
+struct CancelSubscription {
+    until: RunEnd,
     /// When the deadline counts as near.
     near: Instant,
 }
 
 #[async_trait::async_trait]
-impl Pollable for Heard {
+impl Pollable for CancelSubscription {
     async fn ready(&mut self) {
         // The result is not needed, because there is a reason in either case.
         let wished = async {
-            self.until.handle().wished().await;
+            self.until.handle().cancel_requested().await;
         };
         self.until.within(Some(self.near), wished).await;
     }
 }
 
 impl ImportsCtx {
-    fn near(&self) -> Instant {
+    fn notice_at(&self) -> Instant {
         let deadline = self.until.deadline();
         deadline.checked_sub(notice(&self.task.limits)).unwrap_or(deadline)
     }
@@ -62,18 +62,19 @@ impl ImportsCtx {
 
 impl Host for ImportsCtxView<'_> {
     fn cancelled(&mut self) -> wasmtime::Result<Option<Reason>> {
-        Ok(match self.ctx.handle.wish() {
-            Some(Wish::Killed) => Some(Reason::Killed),
-            Some(Wish::Replaced) => Some(Reason::Replaced),
-            Some(Wish::Shutdown) => Some(Reason::Shutdown),
-            None => (self.ctx.until.now() >= self.ctx.near()).then_some(Reason::DeadlineNear),
+        Ok(match self.ctx.handle.cancel_reason() {
+            Some(CancelReason::Killed) => Some(Reason::Killed),
+            Some(CancelReason::Replaced) => Some(Reason::Replaced),
+            Some(CancelReason::Shutdown) => Some(Reason::Shutdown),
+            None => (self.ctx.until.now() >= self.ctx.notice_at()).then_some(Reason::DeadlineNear),
         })
     }
 
     fn subscribe(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
         // Each push traps when the table is full, so the task's limit of handles bounds how often a guest can
         // subscribe.
-        let heard = self.table.push(Heard { until: self.ctx.until.clone(), near: self.ctx.near() })?;
+        let heard =
+            self.table.push(CancelSubscription { until: self.ctx.until.clone(), near: self.ctx.notice_at() })?;
         subscribe(self.table, heard)
     }
 }

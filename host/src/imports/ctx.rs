@@ -8,7 +8,7 @@ use std::time::Instant;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{HasData, ResourceTable};
 
-use crate::attempt::{Ledger, LogLine, Order, Refusal, Refusals, RunHandle, Until};
+use crate::attempt::{Ledger, LogLine, Order, Refusal, Refusals, RunEnd, RunHandle};
 use crate::run::ClaimKey;
 use crate::store::{CacheKey, LockKind, LockName};
 use crate::task::{Pattern, Task};
@@ -23,7 +23,7 @@ pub struct ImportsCtx {
     pub(super) handle: Arc<RunHandle>,
     /// The account of the bytes that the host holds for the guest.
     pub(super) ledger: Arc<Ledger>,
-    pub(super) until: Until,
+    pub(super) until: RunEnd,
     /// The end of the attempt by the real clock, which differs from `until` if the guest lives in virtual time.
     pub(super) real_deadline: Instant,
     pub(super) refusals: Refusals,
@@ -43,7 +43,7 @@ impl ImportsCtx {
     pub(crate) fn new(services: Arc<Services>, order: &Order, deadline: Instant, ledger: Arc<Ledger>) -> Self {
         let (task, handle) = (Arc::clone(&order.task), Arc::clone(&order.handle));
         Self {
-            until: Until::new(Arc::clone(&handle), deadline),
+            until: RunEnd::new(Arc::clone(&handle), deadline),
             real_deadline: deadline,
             refusals: Refusals::new(Arc::clone(&task), Arc::clone(&handle), Arc::clone(&services.clock)),
             ledger,

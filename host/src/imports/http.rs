@@ -24,12 +24,12 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
 };
 
-use crate::attempt::{Ledger, Refusal, Refusals, Until};
+use crate::attempt::{Ledger, Refusal, Refusals, RunEnd};
 use crate::task::{Grants, HttpHost, Task};
 
 use super::capability::{Capability, Interface};
 use super::{ImportsCtx, ImportsCtxView, ImportsView, State};
-use exchange::{Answer, Exchange, Way};
+use exchange::{Answer, Exchange, Route};
 use target::Target;
 
 /// The connections that one attempt may have open at once. Each takes one of the host's file descriptors.
@@ -54,7 +54,7 @@ struct HttpCtx {
 
 impl State for HttpCtx {
     fn begin(ctx: &ImportsCtx) -> Self {
-        let until = Until::by_real_time(Arc::clone(&ctx.handle), ctx.real_deadline);
+        let until = RunEnd::by_real_time(Arc::clone(&ctx.handle), ctx.real_deadline);
         let sender = Sender::new(&ctx.task.grants.http, until, Arc::clone(&ctx.ledger), ctx.refusals.clone());
         let mut wasi = WasiHttpCtx::new();
         wasi.set_field_size_limit(MOST_FIELDS);
@@ -117,7 +117,7 @@ impl<T: ImportsView> Capability<T> for Types {
 struct Sender {
     grants: Arc<[HttpHost]>,
     refusals: Refusals,
-    until: Until,
+    until: RunEnd,
     /// The account to which the memory of an exchange is charged.
     ledger: Arc<Ledger>,
     connections: Arc<Semaphore>,
@@ -189,7 +189,7 @@ impl WasiHttpHooks for Sender {
 }
 
 impl Sender {
-    fn new(grants: &[HttpHost], until: Until, ledger: Arc<Ledger>, refusals: Refusals) -> Self {
+    fn new(grants: &[HttpHost], until: RunEnd, ledger: Arc<Ledger>, refusals: Refusals) -> Self {
         Self {
             grants: grants.into(),
             refusals,
@@ -216,7 +216,7 @@ impl Sender {
         let head =
             held::size(request.headers()) + request.uri().path().len() + request.uri().query().map_or(0, str::len);
         let charge = self.ledger.charge(CONNECTION + head).map_err(|_| Error::ConnectionLimitReached)?;
-        let way = Way {
+        let way = Route {
             target,
             options: options.unwrap_or_default(),
             grants: Arc::clone(&self.grants),

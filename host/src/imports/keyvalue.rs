@@ -199,7 +199,8 @@ impl HostAtomics for ImportsCtxView<'_> {
                 Some((version, value)) => (WriteIf::Version(version), number(&value).ok_or_else(|| other(NO_NUMBER))?),
                 None => (WriteIf::Absent, 0),
             };
-            let sum = number.checked_add(delta).ok_or_else(|| other("the sum is no signed number of 64 bits"))?;
+            let sum =
+                number.checked_add(delta).ok_or_else(|| other("the sum does not fit a signed number of 64 bits"))?;
             match self.ctx.write_entry(key.clone(), sum.to_string().into_bytes(), None, only, CALL).await {
                 Err(CallError::Guest(EntryError::Conflict)) => {}
                 written => return Ok(written.map(|_| sum)?),
@@ -228,7 +229,7 @@ impl HostAtomics for ImportsCtxView<'_> {
 }
 
 /// The error for adding to a value that is not a number.
-const NO_NUMBER: &str = "the value is no decimal number";
+const NO_NUMBER: &str = "the value is not a decimal number";
 
 /// Returns the number that a value contains.
 fn number(value: &[u8]) -> Option<i64> {
@@ -302,7 +303,7 @@ impl ImportsCtx {
     async fn value(&self, key: &str, in_call: &'static str) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         self.check_key(key)?;
         let entry = self.read_entry(key, in_call).await?;
-        self.handle.usage.was_given(entry.as_ref().map_or(0, |entry| entry.value.len()));
+        self.handle.usage.add_received(entry.as_ref().map_or(0, |entry| entry.value.len()));
         Ok(entry.map(|entry| (entry.version, entry.value)))
     }
 

@@ -18,9 +18,9 @@ use wasmtime::component::{Linker, Resource};
 
 pub use graph::{Deadlock, Member};
 pub use held::HeldLock;
-pub use waits::{LockWaits, Place, Waits};
+pub use waits::{LockWaits, Place, WaitingRun};
 
-use crate::attempt::{Interrupt, Refusal, Usage, nap};
+use crate::attempt::{Interrupt, Refusal, Usage, sleep_while};
 use crate::imports::bindings::LocksError;
 use crate::imports::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
 use crate::store::{self, LockKind, LockMode, LockName, LockTaken};
@@ -78,11 +78,7 @@ fn show_waits<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
                 let mut imports = guest.data_mut().imports();
                 let sleeper = imports.ctx.handle.sleeper().cloned();
                 let acquired = imports.acquire(name, mode, wait);
-                let acquired = match &sleeper {
-                    Some(sleeper) => nap(sleeper, 1, acquired).await,
-                    None => acquired.await,
-                };
-                Ok((match acquired {
+                Ok((match sleep_while(sleeper.as_ref(), 1, acquired).await {
                     Ok(lock) => Ok(lock),
                     Err(error) => Err(error.into_guest()?),
                 },))
@@ -127,14 +123,14 @@ impl Host for ImportsCtxView<'_> {
             Mode::Shared => LockMode::Shared,
         };
         match take(self.ctx, &lock, mode, Duration::from_millis(wait)).await? {
-            Ok(Asked::Taken(fence)) => {
+            Ok(LockResponse::Taken(fence)) => {
                 self.ctx.state::<Held>().0.insert(Arc::clone(&lock), mode);
                 // With a full table this is a trap, and the end of the run releases the lock.
                 Ok(self.table.push(HeldLock { lock, fence })?)
             }
-            Ok(Asked::Held) => Err(Error::Held.into()),
-            Ok(Asked::Deadlock(circle)) => {
-                self.ctx.tell_of(&circle);
+            Ok(LockResponse::Held) => Err(Error::Held.into()),
+            Ok(LockResponse::Deadlock(circle)) => {
+                self.ctx.log_deadlock(&circle);
                 Err(Error::Deadlock.into())
             }
             Err(error) => Err(store_failure(error, ACQUIRE, Error::Other)),
@@ -155,7 +151,7 @@ impl HostLock for ImportsCtxView<'_> {
         const DROP: &str = "locks.[drop]lock";
         let held = self.table.delete(lock)?;
         let released = self.ctx.services.store.release_lock(LockName::clone(&held.lock), self.ctx.claim);
-        match self.ctx.until.unless_ended(DROP, released).await? {
+        match self.ctx.until.run_until_ended(DROP, released).await? {
             Ok(()) => {
                 self.ctx.state::<Held>().0.remove(&held.lock);
             }
@@ -170,7 +166,7 @@ impl HostLock for ImportsCtxView<'_> {
 }
 
 /// The answer to a request for a lock.
-enum Asked {
+enum LockResponse {
     /// The run has the lock, with this fence.
     Taken(u64),
     /// Another run held the lock until the wait was over.
@@ -189,34 +185,34 @@ async fn take(
     lock: &Arc<LockName>,
     mode: LockMode,
     wait: Duration,
-) -> Result<store::Result<Asked>, Interrupt> {
+) -> Result<store::Result<LockResponse>, Interrupt> {
     // A wait that would outlast the run ends with the run, in a trap, and not with `held` a moment before.
     let patience = ctx.until.now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
-    ctx.until.unless_ended_for(ACQUIRE, Some(&lock.name), ask_in_turn(ctx, lock, mode, patience)).await
+    ctx.until.wait_until_ended(ACQUIRE, Some(&lock.name), acquire_in_turn(ctx, lock, mode, patience)).await
 }
 
-async fn ask_in_turn(
+async fn acquire_in_turn(
     ctx: &ImportsCtx,
     lock: &Arc<LockName>,
     mode: LockMode,
     patience: Option<Instant>,
-) -> store::Result<Asked> {
+) -> store::Result<LockResponse> {
     let store = &ctx.services.store;
     let at_end = || patience.is_some_and(|end| end <= ctx.until.now());
     // A run without patience enters the queue, too: a lock that is free for a blink between two holders is for those
     // that wait.
     let place = ctx.services.lock_waits.enter(Arc::clone(lock), mode);
     let mut wait = None;
-    if !place.in_front() {
+    if !place.is_first() {
         if at_end() {
-            return Ok(Asked::Held);
+            return Ok(LockResponse::Held);
         }
         wait = match ctx.begin_wait(&place) {
             Ok(begun) => Some(begun),
-            Err(circle) => return Ok(Asked::Deadlock(circle)),
+            Err(circle) => return Ok(LockResponse::Deadlock(circle)),
         };
         if !ctx.until.within(patience, place.turn()).await {
-            return Ok(Asked::Held);
+            return Ok(LockResponse::Held);
         }
     }
     let hint = store.locks_hint();
@@ -232,13 +228,13 @@ async fn ask_in_turn(
             false => store.wait_for_lock(LockName::clone(lock), mode, ctx.claim, now).await?,
         };
         if let LockTaken::Yes { fence } = asked {
-            return Ok(Asked::Taken(fence));
+            return Ok(LockResponse::Taken(fence));
         }
         if last {
             if queued {
                 leave().await?;
             }
-            return Ok(Asked::Held);
+            return Ok(LockResponse::Held);
         }
         queued = true;
         if wait.is_none() {
@@ -246,7 +242,7 @@ async fn ask_in_turn(
                 Ok(begun) => Some(begun),
                 Err(circle) => {
                     leave().await?;
-                    return Ok(Asked::Deadlock(circle));
+                    return Ok(LockResponse::Deadlock(circle));
                 }
             };
         }
@@ -273,7 +269,7 @@ impl Drop for Wait<'_> {
 impl ImportsCtx {
     /// Makes known that the run waits at `place`, unless that closes a circle.
     fn begin_wait(&self, place: &Place) -> Result<Wait<'_>, Deadlock> {
-        place.wait(Waits {
+        place.wait(WaitingRun {
             run: self.claim.run,
             task: self.task.key.task.clone(),
             since: self.services.clock.now(),
@@ -288,8 +284,8 @@ impl ImportsCtx {
     }
 
     /// Writes the circle into the run's log, because the guest's error does not name its members.
-    fn tell_of(&self, circle: &Deadlock) {
-        self.warn(format!("deadlock: {circle}; this run is told, as it began to wait last"));
+    fn log_deadlock(&self, circle: &Deadlock) {
+        self.warn(format!("deadlock: {circle}; this run gets the error, because it began to wait last"));
     }
 }
 

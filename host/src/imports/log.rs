@@ -37,7 +37,7 @@ impl Host for ImportsCtxView<'_> {
             Level::Error => "error",
         };
         let at = self.ctx.services.clock.now();
-        self.ctx.handle.usage.handed_over(message.len());
+        self.ctx.handle.usage.add_sent(message.len());
         self.ctx.handle.log(LogLine { at, level: level.to_owned(), message: cut(message) });
         Ok(())
     }
@@ -69,7 +69,7 @@ mod tests {
         let at = world.services.clock.now();
         let expected = LogLine { at, level: "warn".to_owned(), message: "control \u{1b}[31m\n stays".to_owned() };
         assert_eq!((lines, cut), (vec![expected], false));
-        let kept = guest.order.handle.kept_log().text;
+        let kept = guest.order.handle.stored_log().text;
         assert_eq!(kept.lines().count(), 1, "a line break in a message is not one in the log: {kept}");
     }
 

@@ -56,7 +56,7 @@ impl From<Error> for ScheduleError {
 
 /// The requests that an attempt has made so far.
 #[derive(Debug, Default)]
-struct Asked {
+struct Requests {
     /// Whether the run's log says already that no further run may wait.
     told_full: bool,
     /// The number of runs that the attempt has asked for.
@@ -65,7 +65,7 @@ struct Asked {
     continued: u32,
 }
 
-impl State for Asked {
+impl State for Requests {
     fn begin(_: &ImportsCtx) -> Self {
         Self::default()
     }
@@ -89,11 +89,11 @@ impl Host for ImportsCtxView<'_> {
     }
 
     async fn continue_later(&mut self, when: When, state: Vec<u8>) -> Result<String, ScheduleError> {
-        let nth = self.ctx.state::<Asked>().continued + 1;
+        let nth = self.ctx.state::<Requests>().continued + 1;
         let task = self.ctx.task.key.task.to_string();
         let dedup = format!("continue:{}:{nth}", self.ctx.claim.run);
         let run = self.ask_for(&task, when, state, Some(dedup), "schedule.continue-later").await?;
-        self.ctx.state::<Asked>().continued = nth;
+        self.ctx.state::<Requests>().continued = nth;
         Ok(run)
     }
 
@@ -122,7 +122,7 @@ impl ImportsCtxView<'_> {
         if ctx.services.catalog.get(&task).is_none() {
             return Err(Error::NotFound.into());
         }
-        if input.len() > LARGEST_VALUE || ctx.state::<Asked>().runs >= MOST_RUNS {
+        if input.len() > LARGEST_VALUE || ctx.state::<Requests>().runs >= MOST_RUNS {
             return Err(Error::TooLarge.into());
         }
         let now = ctx.services.clock.now();
@@ -133,20 +133,20 @@ impl ImportsCtxView<'_> {
             return Err(Error::Other(format!("a run may be due at most {horizon} ahead")).into());
         }
         // A refused request counts as well, because it asks the store, too.
-        ctx.state::<Asked>().runs += 1;
-        let waiting = ctx.until.unless_ended(in_call, ctx.services.store.waiting(task.clone())).await?;
+        ctx.state::<Requests>().runs += 1;
+        let waiting = ctx.until.run_until_ended(in_call, ctx.services.store.waiting(task.clone())).await?;
         let waiting = waiting.map_err(|error| store_failure(error, in_call, Error::Other))?;
         if let Some(full) = full(waiting, &task, input.len(), limits) {
-            ctx.tell_full(full);
+            ctx.log_full_backlog(full);
             if waiting.runs >= MOST_WAITING {
                 // The attempt gets no further run, because there will hardly be room before its end.
-                ctx.state::<Asked>().runs = MOST_RUNS;
+                ctx.state::<Requests>().runs = MOST_RUNS;
             }
             return Err(Error::TooLarge.into());
         }
-        ctx.handle.usage.handed_over(input.len());
+        ctx.handle.usage.add_sent(input.len());
         let run = NewRun::requested(Request { task, due_at, input, dedup, parent: ctx.claim.run }, now);
-        let made = ctx.until.unless_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await?;
+        let made = ctx.until.run_until_ended(in_call, ctx.services.store.enqueue(vec![run], now)).await?;
         match made.map_err(|error| store_failure(error, in_call, Error::Other))?.first() {
             Some(enqueued) => Ok(enqueued.run().to_string()),
             None => Err(Error::Other("the host's store failed".to_owned()).into()),
@@ -156,8 +156,8 @@ impl ImportsCtxView<'_> {
 
 impl ImportsCtx {
     /// Writes into the run's log, once, why its runs are refused, because a guest is told only that there is no room.
-    fn tell_full(&mut self, message: String) {
-        if !std::mem::replace(&mut self.state::<Asked>().told_full, true) {
+    fn log_full_backlog(&mut self, message: String) {
+        if !std::mem::replace(&mut self.state::<Requests>().told_full, true) {
             self.warn(message);
         }
     }
@@ -168,7 +168,7 @@ impl ImportsCtx {
 fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -> Option<String> {
     let name = &task.task;
     if waiting.runs >= MOST_WAITING {
-        return Some(format!("no further run of `{name}` was made: {MOST_WAITING} wait, as many as may"));
+        return Some(format!("no further run of `{name}` was made: {MOST_WAITING} runs wait, which is the limit"));
     }
     let sums = [
         (waiting.bytes, limits.task, format!("of runs of `{name}`"), "task"),
@@ -178,7 +178,7 @@ fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -
         (used.saturating_add(bytes as u64) > most).then(|| {
             let most = bytesize::ByteSize::b(most).display().iec();
             format!(
-                "no further run of `{name}` was made: inputs {whose} that tasks asked for and that wait may take {most} \
+                "no further run of `{name}` was made: the inputs {whose} that tasks requested and that wait may take {most} \
                  together (`[enqueued] {key}`)"
             )
         })

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use wasmtime::component::ResourceTable;
 
-use crate::attempt::{AllMemory, Ledger, Order, Refusals, RunHandle, Until};
+use crate::attempt::{AllMemory, Ledger, Order, Refusals, RunEnd, RunHandle};
 use crate::catalog::Catalog;
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
@@ -29,8 +29,8 @@ pub(crate) const BOUND: Duration = Duration::from_secs(10);
 pub(crate) const QUOTA: u64 = 4 << 20;
 
 /// Creates the end of a run that has `left` to go.
-pub(crate) fn until(left: Duration) -> Until {
-    Until::new(handle(first_claim(1), task_key("caller")), Instant::now() + left)
+pub(crate) fn until(left: Duration) -> RunEnd {
+    RunEnd::new(handle(first_claim(1), task_key("caller")), Instant::now() + left)
 }
 
 /// Creates the account of an attempt with the usual memory of tasks.
@@ -39,7 +39,7 @@ pub(crate) fn ledger() -> Arc<Ledger> {
 }
 
 /// Creates the record of refusals for the attempt that `until` ends.
-pub(crate) fn refusals(until: &Until) -> Refusals {
+pub(crate) fn refusals(until: &RunEnd) -> Refusals {
     let clock = Arc::new(TestClock::default());
     Refusals::new(Arc::new(task("caller", Grants::default())), Arc::clone(until.handle()), clock)
 }
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Puts tasks into the catalog.
-    pub(crate) fn know(&self, tasks: &[&str]) {
+    pub(crate) fn add_tasks(&self, tasks: &[&str]) {
         let task = |name: &&str| (task_key(name), Arc::new(task(name, Grants::default())));
         self.services.catalog.replace(tasks.iter().map(task).collect());
     }
@@ -133,13 +133,13 @@ impl World {
 }
 
 /// Separates the errors that a guest gets from traps.
-pub(crate) trait Told<T, E> {
+pub(crate) trait SplitTrap<T, E> {
     /// Returns the trap as the outer error and the guest's result within.
-    fn told(self) -> wasmtime::Result<Result<T, E>>;
+    fn split_trap(self) -> wasmtime::Result<Result<T, E>>;
 }
 
-impl<T, E> Told<T, E> for Result<T, CallError<E>> {
-    fn told(self) -> wasmtime::Result<Result<T, E>> {
+impl<T, E> SplitTrap<T, E> for Result<T, CallError<E>> {
+    fn split_trap(self) -> wasmtime::Result<Result<T, E>> {
         match self {
             Ok(value) => Ok(Ok(value)),
             Err(error) => error.into_guest().map(Err),

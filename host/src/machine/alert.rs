@@ -14,7 +14,7 @@ pub fn tell(task: &TaskKey, after: &Consequence) {
     let standing = after.standing;
     if let Some(pause) = &after.paused {
         let failures = standing.failures;
-        error!(alert = "task-paused", task.name = %task, failures, "Task `{task}` is {pause}; it goes on with `sexton resume {}`", task.task);
+        error!(alert = "task-paused", task.name = %task, failures, "Task `{task}` is {pause}; `sexton resume {}` resumes it", task.task);
     }
     if let Some(until) = after.held {
         let crashes = standing.crashes;
@@ -33,10 +33,10 @@ pub fn link_failed(chain: &TaskKey, link: &LinkEnd, stopped: Option<&str>) {
     let run = link.run.map(|run| run.0);
     match stopped {
         Some(why) => {
-            error!(alert = "chain-stopped", chain.name = %chain, task.name = %task, run.id = run, round, state, "Chain `{chain}` is paused: {why}; it goes on with `sexton resume {}`", chain.task);
+            error!(alert = "chain-stopped", chain.name = %chain, task.name = %task, run.id = run, round, state, "Chain `{chain}` is paused: {why}; `sexton resume {}` resumes it", chain.task);
         }
         None => {
-            warn!(alert = "link-failed", chain.name = %chain, task.name = %task, run.id = run, round, state, "The link `{task}` of chain `{chain}` is {state} in round {round}; the chain goes on");
+            warn!(alert = "link-failed", chain.name = %chain, task.name = %task, run.id = run, round, state, "The link `{task}` of chain `{chain}` is {state} in round {round}; the chain continues");
         }
     }
 }

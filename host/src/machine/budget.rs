@@ -33,7 +33,7 @@ pub struct Budgets {
     catalog: Arc<Catalog>,
     tenants: Arc<Tenants>,
     clock: Arc<dyn Clock>,
-    books: Mutex<Books>,
+    books: Mutex<UsageState>,
     /// Locked while a claim is admitted and made.
     claiming: tokio::sync::Mutex<()>,
     /// Notified when a tenant that had as many runs as it may has one less.
@@ -43,7 +43,7 @@ pub struct Budgets {
 }
 
 #[derive(Debug, Default)]
-struct Books {
+struct UsageState {
     tasks: HashMap<TaskKey, Bucket>,
     tenants: HashMap<Name, Bucket>,
     /// The number of attempts under way, by tenant.
@@ -54,7 +54,7 @@ struct Books {
 
 /// An attempt counts as under way until this is dropped.
 #[derive(Debug)]
-pub struct Underway {
+pub struct AttemptGuard {
     budgets: Arc<Budgets>,
     key: ClaimKey,
     tenant: Name,
@@ -98,22 +98,22 @@ impl Budgets {
     }
 
     /// Begins an attempt. It is under way until the returned value is dropped.
-    pub fn begin(self: &Arc<Self>, claim: &Claim) -> Underway {
+    pub fn begin(self: &Arc<Self>, claim: &Claim) -> AttemptGuard {
         let (key, task) = (claim.key, &claim.task);
-        let mut books = self.books();
+        let mut books = self.usage_state();
         *books.running.entry(task.tenant.clone()).or_default() += 1;
         if self.task_rate(task).is_some() || self.tenant_rate(&task.tenant).is_some() {
             books.attempts.insert(key, (task.clone(), 0));
             self.charged.send_replace(books.attempts.len());
         }
-        Underway { budgets: Arc::clone(self), key, tenant: task.tenant.clone() }
+        AttemptGuard { budgets: Arc::clone(self), key, tenant: task.tenant.clone() }
     }
 
     /// Records that the attempt has used `fuel` from its start to now, and charges the part that was not charged yet.
     pub fn used(&self, key: ClaimKey, fuel: u64) {
         let now = self.clock.now();
-        let mut books = self.books();
-        let Books { tasks, tenants, attempts, .. } = &mut *books;
+        let mut books = self.usage_state();
+        let UsageState { tasks, tenants, attempts, .. } = &mut *books;
         let Some((task, charged)) = attempts.get_mut(&key) else { return };
         let more = fuel.saturating_sub(*charged);
         *charged += more;
@@ -142,7 +142,7 @@ impl Budgets {
 
     fn is_over(&self, task: &TaskKey) -> bool {
         let now = self.clock.now();
-        let mut books = self.books();
+        let mut books = self.usage_state();
         let bucket = books.tasks.get_mut(task);
         bucket.is_some_and(|bucket| self.task_rate(task).is_some_and(|rate| bucket.recovers_at(rate, now).is_some()))
     }
@@ -151,8 +151,8 @@ impl Budgets {
     pub fn admission(&self) -> Admission {
         let now = self.clock.now();
         let mut admission = Admission::default();
-        let mut books = self.books();
-        let Books { tasks, tenants, running, .. } = &mut *books;
+        let mut books = self.usage_state();
+        let UsageState { tasks, tenants, running, .. } = &mut *books;
         // A bucket that is full again need not be kept.
         tasks.retain(|task, bucket| {
             let Some(rate) = self.task_rate(task) else { return false };
@@ -189,7 +189,7 @@ impl Budgets {
     /// Returns why runs of `task` that are due do not start.
     pub fn held_back(&self, task: &TaskKey) -> Option<HeldBack> {
         let now = self.clock.now();
-        let mut books = self.books();
+        let mut books = self.usage_state();
         let own =
             self.task_rate(task).and_then(|rate| Some((rate, books.tasks.get_mut(task)?.recovers_at(rate, now)?)));
         match own {
@@ -201,7 +201,7 @@ impl Budgets {
     /// Returns what `tenant` has under way, and has left.
     pub fn tenant_use(&self, tenant: &Name) -> TenantUse {
         let now = self.clock.now();
-        let mut books = self.books();
+        let mut books = self.usage_state();
         let fuel_left = self.tenant_rate(tenant).map(|rate| {
             let full = Bucket::full(rate, now);
             books.tenants.get_mut(tenant).unwrap_or(&mut full.clone()).left(rate, now)
@@ -213,7 +213,7 @@ impl Budgets {
         }
     }
 
-    fn tenant_held_back(&self, books: &mut Books, tenant: &Name, now: Timestamp) -> Option<HeldBack> {
+    fn tenant_held_back(&self, books: &mut UsageState, tenant: &Name, now: Timestamp) -> Option<HeldBack> {
         let limits = self.tenants.get(tenant)?;
         if let Some(rate) = limits.fuel_per_minute
             && let Some(at) = books.tenants.get_mut(tenant).and_then(|bucket| bucket.recovers_at(rate, now))
@@ -222,7 +222,8 @@ impl Budgets {
         }
         let running = books.running.get(tenant).copied().unwrap_or(0);
         let most = limits.runs.filter(|most| running >= *most)?;
-        let reason = format!("tenant `{tenant}` has {running} of at most {most} runs at once under way on this host");
+        let reason =
+            format!("tenant `{tenant}` has {running} of at most {most} concurrent runs under way on this host");
         Some(HeldBack { reason, until: None })
     }
 
@@ -237,7 +238,7 @@ impl Budgets {
                 _ = over.changed() => return,
             }
             works();
-            let attempts: Vec<ClaimKey> = self.books().attempts.keys().copied().collect();
+            let attempts: Vec<ClaimKey> = self.usage_state().attempts.keys().copied().collect();
             for key in attempts {
                 if let Some(handle) = live.get(key.run).filter(|handle| handle.key == key) {
                     self.used(key, handle.usage.snapshot().fuel);
@@ -259,7 +260,7 @@ impl Budgets {
         self.tenants.get(tenant)?.fuel_per_minute
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn usage_state(&self) -> MutexGuard<'_, UsageState> {
         // If a thread panicked while it held the guard, the books are still consistent, because every change is one
         // number.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
@@ -270,9 +271,9 @@ fn over(who: &str, rate: u64, until: Timestamp) -> HeldBack {
     HeldBack { reason: format!("{who} of {rate} fuel a minute"), until: Some(until) }
 }
 
-impl Drop for Underway {
+impl Drop for AttemptGuard {
     fn drop(&mut self) {
-        let mut books = self.budgets.books();
+        let mut books = self.budgets.usage_state();
         if let Some(running) = books.running.get_mut(&self.tenant) {
             let most = self.budgets.tenants.get(&self.tenant).and_then(|limits| limits.runs);
             if most.is_some_and(|most| *running >= most) {

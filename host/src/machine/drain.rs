@@ -84,7 +84,7 @@ impl HostDuty {
     }
 
     /// Completes when the store must be asked at once.
-    pub async fn asked(&self) {
+    pub async fn look_requested(&self) {
         self.asked.notified().await;
     }
 

@@ -51,11 +51,11 @@ impl Executor {
     pub async fn execute(&self, claim: Claim) {
         let claim = Arc::new(claim);
         let Some(ready) = self.plugins.ready(&claim.task) else {
-            return self.put_back(&claim).await;
+            return self.return_run(&claim).await;
         };
         let handle = Arc::new(RunHandle::new(claim.key, claim.task.clone(), ready.task.limits.log));
         // The attempt leaves the list in every case. A run that is no longer listed loses its lease and is tried again.
-        let _listed = Listed::new(&self.live, Arc::clone(&handle));
+        let _listed = LiveGuard::new(&self.live, Arc::clone(&handle));
 
         let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
         let ended = self.runtime.run(&ready.prepared, order).await;
@@ -70,15 +70,15 @@ impl Executor {
 
     fn conclude(&self, claim: &Claim, task: &Task, handle: &RunHandle, ended: Ended) -> Finish {
         let now = self.clock.now();
-        let ended = match handle.asked() {
+        let ended = match handle.stop_reason() {
             Some(Stop::Killed(why)) => ended.killed(&why),
             _ => ended,
         };
         let (ending, report) = ended.into_parts();
-        let transition = match handle.asked() {
+        let transition = match handle.stop_reason() {
             // The task is not at fault. It goes on with the next host, and the attempt does not count against it.
             Some(Stop::Shutdown) if interrupted(handle, &ending) => Transition::Wait { run_at: now, failed: false },
-            _ => lifecycle::after(ending, claim.failures, &task.retry, self.runtime.chance(claim.key), now),
+            _ => lifecycle::after(ending, claim.failures, &task.retry, self.runtime.jitter_fraction(claim.key), now),
         };
         self.summary.count(report.outcome, report.started_at.since(claim.run_at));
         tell(claim, &report, &transition);
@@ -107,9 +107,9 @@ impl Executor {
     }
 
     /// Returns a run whose plugin was removed after the claim. It waits for the plugin to come back.
-    async fn put_back(&self, claim: &Claim) {
+    async fn return_run(&self, claim: &Claim) {
         let now = self.clock.now();
-        let message = "its plugin was taken away before the run could start".to_owned();
+        let message = "its plugin was removed before the run could start".to_owned();
         let report = report_without_guest(Outcome::Refused, claim.claimed_at, now, message);
         let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
         let supervision = Supervision::default();
@@ -129,12 +129,12 @@ fn interrupted(handle: &RunHandle, ending: &Ending) -> bool {
 }
 
 /// Lists an attempt among those under way until this is dropped.
-struct Listed<'a> {
+struct LiveGuard<'a> {
     live: &'a LiveRuns,
     key: ClaimKey,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> LiveGuard<'a> {
     fn new(live: &'a LiveRuns, handle: Arc<RunHandle>) -> Self {
         let key = handle.key;
         live.insert(handle);
@@ -142,7 +142,7 @@ impl<'a> Listed<'a> {
     }
 }
 
-impl Drop for Listed<'_> {
+impl Drop for LiveGuard<'_> {
     fn drop(&mut self) {
         self.live.remove(self.key);
     }
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_that_is_shorter_than_the_clock_can_tell_is_not_said_to_be_nothing() {
+    fn a_time_below_the_clocks_resolution_is_not_shown_as_zero() {
         let said = [0, 400, 1_000, 61_500_000].map(|us| rounded(Duration::from_micros(us)));
         assert_eq!(said, ["less than 1ms", "less than 1ms", "1ms", "1m 1s"]);
     }

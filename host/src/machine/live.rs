@@ -37,7 +37,7 @@ impl LiveRuns {
 
     /// Ends those of `ended` that are under way here, because the run `by` takes their place. Other hosts learn it from
     /// the store.
-    pub fn make_way(&self, ended: &[RunId], by: RunId) {
+    pub fn end_replaced(&self, ended: &[RunId], by: RunId) {
         for handle in ended.iter().filter_map(|run| self.get(*run)) {
             handle.replace(by);
         }
@@ -67,7 +67,7 @@ mod tests {
         handles.iter().for_each(|handle| live.insert(Arc::clone(handle)));
 
         // Run 3 was waiting, and was never here.
-        live.make_way(&[RunId(1), RunId(3)], RunId(4));
+        live.end_replaced(&[RunId(1), RunId(3)], RunId(4));
 
         let stopped = handles.map(|handle| handle.stopped());
         assert_eq!(stopped, [Some(Stop::Killed("replaced by run 4".into())), None]);

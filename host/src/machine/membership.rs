@@ -59,7 +59,7 @@ impl Membership {
             rests(Some(wait));
             tokio::select! {
                 () = tokio::time::sleep(wait) => self.look().await,
-                () = self.duty.asked() => self.look().await,
+                () = self.duty.look_requested() => self.look().await,
                 _ = over.changed() => return self.leave().await,
             }
         }
@@ -69,8 +69,8 @@ impl Membership {
     async fn look(&self) {
         works();
         match self.announce(self.lease).await {
-            Ok(Announced { replaced: true, .. }) => self.give_up(),
-            Ok(Announced { draining, .. }) => self.heed(draining),
+            Ok(Announced { replaced: true, .. }) => self.stop_all(),
+            Ok(Announced { draining, .. }) => self.apply_drain(draining),
             // The last answer holds until another one arrives.
             Err(error) => warn!(error = %error, "Cannot announce this host"),
         }
@@ -80,7 +80,7 @@ impl Membership {
     async fn leave(&self) {
         works();
         if let Err(error) = self.announce(Duration::ZERO).await {
-            warn!(error = %error, "Cannot say that this host stops");
+            warn!(error = %error, "Cannot report that this host stops");
         }
     }
 
@@ -97,22 +97,24 @@ impl Membership {
         self.store.announce(Announcement { host, takes_over: false, alive_until: now.plus(alive_for), now }).await
     }
 
-    fn heed(&self, draining: bool) {
+    fn apply_drain(&self, draining: bool) {
         let host = &self.host.name;
         match draining {
             true if self.duty.set(Duty::Draining) => {
-                info!(host.name = %host, "Draining: no run is taken here until `sexton drain {host} --undo`, or the next start");
+                info!(host.name = %host, "Draining: this host takes no runs until `sexton drain {host} --undo`, or the next start");
             }
-            false if self.duty.set(Duty::Up) => info!(host.name = %host, "Not draining any more: runs are taken again"),
+            false if self.duty.set(Duty::Up) => {
+                info!(host.name = %host, "No longer draining: this host takes runs again")
+            }
             _ => {}
         }
     }
 
     /// Ends all attempts without giving up their claims. The claims are the other process's to give up: the store would
     /// accept nothing from here.
-    fn give_up(&self) {
+    fn stop_all(&self) {
         let host = &self.host.name;
-        error!(host.name = %host, "Another process has become host `{host}` of this store, so this one ends: give each host a `[host] name` of its own, or stop the other");
+        error!(host.name = %host, "Another process has taken the name `{host}` in this store, so this host ends: give each host a `[host] name` of its own, or stop the other");
         self.duty.set(Duty::Replaced);
         for attempt in self.live.all() {
             attempt.stop(Stop::ClaimLost);

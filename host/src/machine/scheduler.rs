@@ -21,7 +21,7 @@ use crate::catalog::Catalog;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::schedule::Trigger;
-use crate::store::{Begun, NewRun, Store, TaskState};
+use crate::store::{NewRun, ScheduleStart, Store, TaskState};
 use crate::supervisor::{rests, works};
 use crate::task::{Task, TaskKey};
 use crate::time::{Clock, Timestamp};
@@ -84,7 +84,7 @@ impl Scheduler {
                 reacting.learn(&self.catalog);
             }
             if let Some(pause) = stand.over.filter(|_| known && stand.over != over) {
-                known = self.go_on(&mut timetable, pause).await;
+                known = self.resume_after_pause(&mut timetable, pause).await;
                 over = if known { stand.over } else { over };
             }
             let sleep = match known {
@@ -95,7 +95,7 @@ impl Scheduler {
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,
-                Ok(()) = ends.changed(), if reacting.heeds_hints() => reacting.hint(),
+                Ok(()) = ends.changed(), if reacting.depends_on_runs() => reacting.hint(),
                 _ = pauses.changed() => {}
                 told = stopping.changed() => if told.is_err() { return },
             }
@@ -129,7 +129,7 @@ impl Scheduler {
         let states = match self.store.task_states().await {
             Ok(states) => states,
             Err(error) => {
-                warn!(error = %error, "Cannot read what schedules have come to, trying again");
+                warn!(error = %error, "Cannot read the progress of schedules, trying again");
                 return false;
             }
         };
@@ -166,9 +166,9 @@ impl Scheduler {
     /// Stores which schedules the tasks have from now on. A schedule that was changed, also while no host was up,
     /// begins anew: instants that it would have had before now were not missed.
     async fn begin(&self, tasks: &[Arc<Task>], states: &BTreeMap<TaskKey, TaskState>, now: Timestamp) -> bool {
-        let begun: Vec<Begun> = tasks
+        let begun: Vec<ScheduleStart> = tasks
             .iter()
-            .map(|task| Begun { task: task.key.clone(), schedule: task.plan().identity(), now })
+            .map(|task| ScheduleStart { task: task.key.clone(), schedule: task.plan().identity(), now })
             .filter(|begun| {
                 let before = states.get(&begun.task).and_then(|state| state.schedule.as_ref());
                 // Tasks that never had a schedule need not be stored.
@@ -181,7 +181,7 @@ impl Scheduler {
         match self.store.begin_schedules(begun).await {
             Ok(()) => true,
             Err(error) => {
-                warn!(error = %error, "Cannot write down what is scheduled, trying again");
+                warn!(error = %error, "Cannot store the schedules of tasks, trying again");
                 false
             }
         }
@@ -241,7 +241,7 @@ impl Scheduler {
                     }
                 }
             }
-            Err(error) => debug!(error = %error, "Cannot read what schedules have come to, trying again"),
+            Err(error) => debug!(error = %error, "Cannot read the progress of schedules, trying again"),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Sweeper {
         loop {
             rests(Some(self.every));
             let done = tokio::select! {
-                _ = sweep.tick() => self.bury().await,
+                _ = sweep.tick() => self.end_expired().await,
                 _ = late.tick() => self.cancel_late().await,
                 _ = prune.tick() => self.prune().await,
                 _ = over.changed() => return,
@@ -78,7 +78,7 @@ impl Sweeper {
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn bury(&self) -> crate::store::Result<()> {
+    pub async fn end_expired(&self) -> crate::store::Result<()> {
         loop {
             works();
             let now = self.clock.now();
@@ -90,7 +90,7 @@ impl Sweeper {
                     ours += 1;
                     continue;
                 }
-                let finish = Arc::new(self.obituary(&dead));
+                let finish = Arc::new(self.finish_of_lost(&dead));
                 match self.store.finish(Arc::clone(&finish)).await {
                     Ok(consequence) => {
                         alert::tell(&dead.task, &consequence);
@@ -110,7 +110,7 @@ impl Sweeper {
         }
     }
 
-    fn obituary(&self, dead: &Expired) -> Finish {
+    fn finish_of_lost(&self, dead: &Expired) -> Finish {
         let now = self.clock.now();
         let (run, task) = (dead.claim.run, &dead.task);
         warn!(run.id = %run, task.name = %task, "Run {run} of `{task}` was lost by host `{}`", dead.host);
@@ -123,7 +123,7 @@ impl Sweeper {
         let outcome = if dead.cancel_requested { Outcome::Killed } else { Outcome::Lost };
         let message = match &dead.death {
             Some(_) => format!("host `{}` stopped without writing an outcome", dead.host),
-            None => format!("host `{}` let go of the run without writing an outcome", dead.host),
+            None => format!("host `{}` gave up the run without writing an outcome", dead.host),
         };
         let next = lifecycle::after(Ending::Other(outcome), dead.failures, &retry, rand::random(), now);
         let transition = match &dead.death {
@@ -228,9 +228,9 @@ mod tests {
         }
 
         /// Has the host die and start again, and sweeps its claims.
-        async fn die(&self) {
+        async fn crash(&self) {
             self.sweeper.store.abandon("here").await.unwrap();
-            self.sweeper.bury().await.unwrap();
+            self.sweeper.end_expired().await.unwrap();
         }
 
         async fn state(&self, claim: ClaimKey) -> RunState {
@@ -244,11 +244,11 @@ mod tests {
         let claim = rig.claim(START).await;
         rig.sweeper.live.insert(handle(claim, rig.task.clone()));
 
-        rig.sweeper.bury().await.unwrap();
+        rig.sweeper.end_expired().await.unwrap();
         assert_eq!(rig.state(claim).await, RunState::Running);
 
         rig.sweeper.live.remove(claim);
-        rig.sweeper.bury().await.unwrap();
+        rig.sweeper.end_expired().await.unwrap();
         assert_eq!(rig.state(claim).await, RunState::Waiting);
     }
 
@@ -261,11 +261,11 @@ mod tests {
         };
 
         let first = rig.claim(START).await;
-        rig.sweeper.bury().await.unwrap();
+        rig.sweeper.end_expired().await.unwrap();
         assert_eq!((rig.state(first).await, paused().await), (RunState::Waiting, None));
         let second = rig.claim(START.plus(Duration::from_secs(3600))).await;
         rig.sweeper.store.abandon("here").await.unwrap();
-        rig.sweeper.bury().await.unwrap();
+        rig.sweeper.end_expired().await.unwrap();
 
         assert_eq!(rig.state(second).await, RunState::Failed);
         assert_eq!(paused().await, Some(format!("paused: run {} failed (lost)", second.run)));
@@ -281,7 +281,7 @@ mod tests {
         // The default would be three attempts.
         for hours in 1..5 {
             rig.sweeper.store.abandon("here").await.unwrap();
-            rig.sweeper.bury().await.unwrap();
+            rig.sweeper.end_expired().await.unwrap();
             assert_eq!(rig.state(lost).await, RunState::Waiting);
             rig.claim(START.plus(Duration::from_secs(3600 * 24 * hours))).await;
         }
@@ -297,7 +297,7 @@ mod tests {
 
         for hours in 0..3 {
             let claim = rig.claim_with(&[policy], START.plus(Duration::from_secs(3600 * 24 * hours))).await;
-            rig.die().await;
+            rig.crash().await;
             states.push(rig.state(claim).await);
         }
 
@@ -313,10 +313,10 @@ mod tests {
         let info = async |claim: ClaimKey| rig.sweeper.store.run(claim.run).await.unwrap().unwrap();
 
         let first = rig.claim_with(&[policy], START).await;
-        rig.die().await;
+        rig.crash().await;
         assert_eq!((info(first).await.deaths, info(first).await.suspected_at), (1, None));
         let second = rig.claim_with(&[policy], START.plus(Duration::from_secs(3600))).await;
-        rig.die().await;
+        rig.crash().await;
 
         let held = info(second).await;
         assert_eq!((held.state, held.deaths), (RunState::Waiting, 2));
@@ -345,7 +345,7 @@ mod tests {
         crate::machine::membership::take_over(&*rig.sweeper.store, host, forever, START).await.unwrap();
 
         let claim = rig.claim_with(&[policy], START).await;
-        rig.sweeper.bury().await.unwrap();
+        rig.sweeper.end_expired().await.unwrap();
 
         let info = rig.sweeper.store.run(claim.run).await.unwrap().unwrap();
         assert_eq!((info.state, info.deaths, info.suspected_at), (RunState::Waiting, 0, None));

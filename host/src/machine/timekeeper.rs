@@ -51,7 +51,7 @@ struct Watch {
 impl Timekeeper {
     /// Examines the clock, and corrects it now and then, until `over` is set.
     pub async fn run(self, mut over: watch::Receiver<bool>) {
-        let mut told = self.tell_if_far();
+        let mut told = self.warn_if_far_off();
         let mut corrected = Instant::now();
         let mut watch = Watch::new(self.clock.now(), self.found_ahead);
         loop {
@@ -64,10 +64,10 @@ impl Timekeeper {
             if corrected.elapsed() >= EVERY {
                 corrected = Instant::now();
                 self.correct().await;
-                told = told || self.tell_if_far();
+                told = told || self.warn_if_far_off();
             }
-            if watch.must_mend(self.clock.now(), self.clock.doubt().is_some()) && self.mend().await {
-                watch.mended();
+            if watch.needs_repair(self.clock.now(), self.clock.doubt().is_some()) && self.repair().await {
+                watch.repaired();
             }
         }
     }
@@ -76,7 +76,10 @@ impl Timekeeper {
         let Some(clock) = &self.kept else { return };
         match clock.correct(&*self.store).await {
             Ok(by) if by.unsigned_abs() >= u64::try_from(FAR.as_millis()).unwrap_or(u64::MAX) => {
-                warn!(by_ms = by, "The database's clock was set, or is another's now: the time has moved by {by} ms");
+                warn!(
+                    by_ms = by,
+                    "The database's clock was set, or the database has moved to another machine: the time has moved by {by} ms"
+                );
             }
             Ok(by) => debug!(by_ms = by, "Asked the store for the time"),
             // The clock goes on by itself. Every part that needs the store for more reports the error.
@@ -85,7 +88,7 @@ impl Timekeeper {
     }
 
     /// Brings back instants that a clock far ahead has written. Returns whether the store did it.
-    async fn mend(&self) -> bool {
+    async fn repair(&self) -> bool {
         let now = self.clock.now();
         match self.store.repair_instants(now).await {
             Ok(repaired) => {
@@ -96,25 +99,25 @@ impl Timekeeper {
                         runs,
                         schedules,
                         entries,
-                        "The store had instants that are far ahead of {now}, from a clock that was wrong: {tasks} task(s), {runs} run(s), {schedules} added schedule(s) and {entries} cache entries go on from now"
+                        "The store had instants that are far ahead of {now}, from a clock that was wrong: {tasks} task(s), {runs} run(s), {schedules} added schedule(s) and {entries} cache entries continue from now"
                     );
                 }
                 true
             }
             Err(error) => {
-                warn!(error = %error, "Cannot mend what a wrong clock has left in the store, trying again");
+                warn!(error = %error, "Cannot repair the instants that a wrong clock has left in the store, trying again");
                 false
             }
         }
     }
 
     /// Logs once that this machine's clock is wrong, if it is. Returns whether that was logged.
-    fn tell_if_far(&self) -> bool {
+    fn warn_if_far_off(&self) -> bool {
         let Some(clock) = &self.kept else { return false };
         let off = off(SystemClock.now(), clock.now());
         if let Some((by, way)) = off {
             warn!(
-                "The clock of this machine is {by:?} {way} the database's, by which all hosts of the store go: set it right, or what other programs say of times does not agree with what is said here"
+                "The clock of this machine is {by:?} {way} the database's, which all hosts of the store follow: correct it, or the times of other programs will not agree with Sexton's"
             );
         }
         off.is_some()
@@ -127,7 +130,7 @@ impl Watch {
     }
 
     /// Returns whether the store must be repaired now. `doubted` is whether the clock may be wrong at the moment.
-    fn must_mend(&mut self, now: Timestamp, doubted: bool) -> bool {
+    fn needs_repair(&mut self, now: Timestamp, doubted: bool) -> bool {
         if self.latest.since(now) > IMPLAUSIBLE {
             // The old time was believed for a while before the clock was set back, and the clock was not set since.
             self.latest = now;
@@ -140,7 +143,7 @@ impl Watch {
         self.set_back || self.ahead_since.is_some_and(|since| since.elapsed() >= SETTLES)
     }
 
-    fn mended(&mut self) {
+    fn repaired(&mut self) {
         (self.set_back, self.ahead_since) = (false, None);
     }
 }
@@ -172,12 +175,12 @@ mod tests {
         let at = |days: u64| Timestamp::from_millis(0).plus(Duration::from_secs(days * 86_400));
         let mut watch = Watch::new(at(3650), false);
 
-        assert!(!watch.must_mend(at(3651), false));
-        assert!(!watch.must_mend(at(3649), false), "by two days");
-        assert!(watch.must_mend(at(10), false));
-        assert!(watch.must_mend(at(10), false), "until it is");
-        watch.mended();
-        assert!(!watch.must_mend(at(10), false));
+        assert!(!watch.needs_repair(at(3651), false));
+        assert!(!watch.needs_repair(at(3649), false), "by two days");
+        assert!(watch.needs_repair(at(10), false));
+        assert!(watch.needs_repair(at(10), false), "until it is");
+        watch.repaired();
+        assert!(!watch.needs_repair(at(10), false));
     }
 
     #[test]
@@ -185,12 +188,12 @@ mod tests {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let mut watch = Watch::new(now, true);
 
-        assert!(!watch.must_mend(now, false));
+        assert!(!watch.needs_repair(now, false));
         watch.ahead_since = Instant::now().checked_sub(SETTLES);
-        assert!(!watch.must_mend(now, true), "the clock was set again");
+        assert!(!watch.needs_repair(now, true), "the clock was set again");
         watch.ahead_since = Instant::now().checked_sub(SETTLES);
-        assert!(watch.must_mend(now, false));
-        watch.mended();
-        assert!(!watch.must_mend(now, false));
+        assert!(watch.needs_repair(now, false));
+        watch.repaired();
+        assert!(!watch.needs_repair(now, false));
     }
 }

@@ -151,7 +151,7 @@ impl Worker {
         }
         let claiming = self.budgets.claiming().await;
         let admission = self.budgets.admission();
-        tasks.leave_out(&admission.over);
+        tasks.exclude(&admission.over);
         let claimed = self
             .store
             .claim(ClaimRequest {
@@ -198,7 +198,7 @@ impl Claimable {
 
     /// Leaves out the tasks in `over`, and no others. The cost depends on the number of changes, except for a copy
     /// while a claim is under way.
-    fn leave_out(&mut self, over: &BTreeSet<TaskKey>) {
+    fn exclude(&mut self, over: &BTreeSet<TaskKey>) {
         if self.left_out.keys().all(|task| over.contains(task))
             && !over.iter().any(|task| self.offered.get(task).is_some_and(|most| *most > 0))
         {
@@ -244,7 +244,7 @@ mod tests {
         let mut tasks =
             Claimable { offered: Arc::new(all.clone()), policies: Arc::default(), left_out: BTreeMap::new() };
         let mut offered = |over: &[&str]| {
-            tasks.leave_out(&over.iter().map(|text| key(text)).collect());
+            tasks.exclude(&over.iter().map(|text| key(text)).collect());
             tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")
         };
 

@@ -6,7 +6,7 @@ use crate::task::Task;
 use crate::time::Timestamp;
 
 /// Returns the note of a run of `task` that is forced at `now`: the limits that it goes past, in words.
-pub(super) async fn gone_past(ops: &Ops, task: &Task, now: Timestamp) -> Result<String> {
+pub(super) async fn exceeded_limits(ops: &Ops, task: &Task, now: Timestamp) -> Result<String> {
     let key = &task.key;
     let mut limits = Vec::new();
     let state = ops.state_of(key).await?;
@@ -19,10 +19,10 @@ pub(super) async fn gone_past(ops: &Ops, task: &Task, now: Timestamp) -> Result<
     limits.extend(ops.budgets.held_back(key).map(|held_back| held_back.reason));
     let most = task.overlap.max_running();
     if ops.store.count(key.clone(), RunState::Running).await? >= u64::from(most) {
-        limits.push(format!("`{}` has as many runs at once as it may, {most}", key.task));
+        limits.push(format!("`{}` has reached its limit of {most} concurrent runs", key.task));
     }
     Ok(match limits.as_slice() {
-        [] => "past its limits, of which none held it back".to_owned(),
+        [] => "past its limits, although none of them held it back".to_owned(),
         limits => format!("past its limits: {}", limits.join("; ")),
     })
 }

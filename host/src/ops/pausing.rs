@@ -3,7 +3,7 @@
 use tracing::info;
 
 use super::{OpError, Ops, Principal, Result};
-use crate::pause::{PausedBy, Whom};
+use crate::pause::{PauseTarget, PausedBy};
 use crate::supervision::Pause;
 use crate::task::TaskKey;
 
@@ -17,28 +17,28 @@ pub struct PauseState {
 }
 
 impl Ops {
-    /// Pauses `whom`, for the reason `why`, which is for people.
+    /// Pauses `target`, for the reason `why`, which is for people.
     ///
     /// # Errors
     ///
     /// [`OpError::NoTask`] for a task that never existed; the store's errors.
-    pub async fn pause(&self, by: &Principal, whom: &Whom, why: Option<String>) -> Result<PauseState> {
-        let already = self.is_paused(whom).await?;
-        self.store.pause(whom.clone(), why.clone(), self.clock.now()).await?;
-        info!(principal = %by, why, "Paused {whom}");
-        self.pause_state(whom, already).await
+    pub async fn pause(&self, by: &Principal, target: &PauseTarget, why: Option<String>) -> Result<PauseState> {
+        let already = self.is_paused(target).await?;
+        self.store.pause(target.clone(), why.clone(), self.clock.now()).await?;
+        info!(principal = %by, why, "Paused {target}");
+        self.pause_state(target, already).await
     }
 
-    /// Ends the pause of `whom`, and no other.
+    /// Ends the pause of `target`, and no other.
     ///
     /// # Errors
     ///
     /// Those of [`Ops::pause`].
-    pub async fn resume(&self, by: &Principal, whom: &Whom) -> Result<PauseState> {
-        let already = self.is_paused(whom).await?;
-        self.store.resume(whom.clone(), self.clock.now()).await?;
-        info!(principal = %by, "Resumed {whom}");
-        self.pause_state(whom, already).await
+    pub async fn resume(&self, by: &Principal, target: &PauseTarget) -> Result<PauseState> {
+        let already = self.is_paused(target).await?;
+        self.store.resume(target.clone(), self.clock.now()).await?;
+        info!(principal = %by, "Resumed {target}");
+        self.pause_state(target, already).await
     }
 
     /// Returns the pause that keeps a task from starting.
@@ -47,13 +47,13 @@ impl Ops {
         Ok(pauses.of(&task.tenant, own.as_ref()).map(|(by, pause)| (by, pause.clone())))
     }
 
-    /// Returns whether `whom` has a pause of its own. Chains are paused like tasks. A task or chain whose plugin is
+    /// Returns whether `target` has a pause of its own. Chains are paused like tasks. A task or chain whose plugin is
     /// quarantined can be paused and resumed, too, once it has been known.
-    async fn is_paused(&self, whom: &Whom) -> Result<bool> {
-        match whom {
-            Whom::All => Ok(self.store.pauses().await?.all.is_some()),
-            Whom::Tenant(tenant) => Ok(self.store.pauses().await?.tenants.contains_key(tenant)),
-            Whom::Task(task) => {
+    async fn is_paused(&self, target: &PauseTarget) -> Result<bool> {
+        match target {
+            PauseTarget::All => Ok(self.store.pauses().await?.all.is_some()),
+            PauseTarget::Tenant(tenant) => Ok(self.store.pauses().await?.tenants.contains_key(tenant)),
+            PauseTarget::Task(task) => {
                 let is_offered = self.catalog.get(task).is_some() || self.catalog.chains().contains_key(task);
                 match self.store.task_state(task.clone()).await? {
                     None if !is_offered => Err(OpError::NoTask(task.clone())),
@@ -63,11 +63,13 @@ impl Ops {
         }
     }
 
-    async fn pause_state(&self, whom: &Whom, already: bool) -> Result<PauseState> {
-        let pause = match whom {
-            Whom::Task(task) => self.pause_of(task).await?,
-            Whom::Tenant(tenant) => self.store.pauses().await?.of(tenant, None).map(|(by, pause)| (by, pause.clone())),
-            Whom::All => self.store.pauses().await?.all.map(|pause| (PausedBy::All, pause)),
+    async fn pause_state(&self, target: &PauseTarget, already: bool) -> Result<PauseState> {
+        let pause = match target {
+            PauseTarget::Task(task) => self.pause_of(task).await?,
+            PauseTarget::Tenant(tenant) => {
+                self.store.pauses().await?.of(tenant, None).map(|(by, pause)| (by, pause.clone()))
+            }
+            PauseTarget::All => self.store.pauses().await?.all.map(|pause| (PausedBy::All, pause)),
         };
         Ok(PauseState { pause, already })
     }

@@ -6,7 +6,7 @@ use super::{OpError, Ops, Principal, Result, limits};
 use crate::pause::PausedBy;
 use crate::run::RunId;
 use crate::store::rules::runs::Demand;
-use crate::store::{Enqueued, NewRun};
+use crate::store::{EnqueueOutcome, NewRun};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -50,7 +50,7 @@ impl Ops {
         let task = self.catalog.get(task).ok_or_else(|| OpError::NoTask(task.clone()))?;
         let now = self.clock.now();
         let past_limits = match asked.past_limits {
-            true => Some(limits::gone_past(self, &task, now).await?),
+            true => Some(limits::exceeded_limits(self, &task, now).await?),
             false => None,
         };
         let demand = Demand { due_at: asked.due_at, input: asked.input, key: asked.key, past_limits };
@@ -58,15 +58,15 @@ impl Ops {
         let (due_at, note) = (run.due_at, run.note.clone());
         let made = self.store.enqueue(vec![run], now).await?.pop().expect("a store answers for each run it is given");
 
-        let created = !matches!(made, Enqueued::Existing(_));
+        let created = !matches!(made, EnqueueOutcome::Existing(_));
         let run = made.run();
         let replaced = match made {
-            Enqueued::Replacing { ended, .. } => ended,
+            EnqueueOutcome::Replacing { ended, .. } => ended,
             _ => Vec::new(),
         };
-        self.live.make_way(&replaced, run);
+        self.live.end_replaced(&replaced, run);
         if created {
-            debug!(run.id = %run, task.name = %task.key, principal = %by, "Made run {run} of `{}`, which was asked for", task.key);
+            debug!(run.id = %run, task.name = %task.key, principal = %by, "Made run {run} of `{}` on request", task.key);
         }
         Ok(Triggered {
             run,

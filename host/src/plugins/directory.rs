@@ -84,7 +84,7 @@ impl Directory {
         clock: Arc<dyn Clock>,
         max_component: u64,
     ) -> io::Result<Self> {
-        let directory = made(path)?;
+        let directory = create_directory(path)?;
         let source = Source { below: directory.clone(), directory, runtime, tenant, max_component };
         Ok(Self::of(source, Sink::Use(registry), clock, SETTLE))
     }
@@ -94,7 +94,7 @@ impl Directory {
     ///
     /// Only this host writes there, and both files of a plugin at once, so a missing file was removed.
     pub(super) fn beside(&self, path: &Path, registry: Arc<Registry>) -> io::Result<Self> {
-        let source = Source { directory: made(path)?, ..self.source.clone() };
+        let source = Source { directory: create_directory(path)?, ..self.source.clone() };
         Ok(Self::of(source, Sink::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
     }
 
@@ -137,7 +137,7 @@ impl Directory {
             // A file system that hangs delays only this directory. Ending the host would not repair it.
             rests(None);
             let listed = tokio::select! {
-                listed = self.survey(&mut watching) => listed,
+                listed = self.list_and_watch(&mut watching) => listed,
                 _ = over.changed() => return,
             };
             works();
@@ -149,7 +149,7 @@ impl Directory {
                 () = self.load_until(pause) => {}
                 // If the sender is gone, the poll goes on.
                 Some(()) = hints.recv() => {}
-                Ok(()) = rescan.changed() => self.try_again(),
+                Ok(()) = rescan.changed() => self.retry_quarantined(),
                 _ = over.changed() => return,
             }
         }
@@ -162,7 +162,7 @@ impl Directory {
     }
 
     /// Lists the directory, and watches the place that its path leads to.
-    async fn survey(&self, watching: &mut Option<Watching>) -> Listed {
+    async fn list_and_watch(&self, watching: &mut Option<Watching>) -> Listed {
         let (directory, still, watched) = (self.source.directory.clone(), Arc::clone(&self.still), watching.take());
         let apart = self.apart.clone();
         let survey = tokio::task::spawn_blocking(move || {
@@ -217,7 +217,7 @@ impl Directory {
         if std::mem::take(&mut self.unreadable) {
             info!("Reading the plugin directory `{}` again", self.source.directory.display());
         }
-        self.tell_misnamed(misnamed);
+        self.warn_misnamed(misnamed);
         self.sink.there(&self.source.tenant, now_there.keys());
         let names: BTreeSet<String> = self.seen.keys().chain(now_there.keys()).cloned().collect();
         let mut gone = Vec::new();
@@ -234,12 +234,12 @@ impl Directory {
                 self.loading.add(name, files.size());
             }
         }
-        self.take_away(&gone);
+        self.remove_plugins(&gone);
         unsettled
     }
 
     /// Warns of files that belong to no plugin because of their names, once for as long as they lie there.
-    fn tell_misnamed(&mut self, misnamed: BTreeSet<String>) {
+    fn warn_misnamed(&mut self, misnamed: BTreeSet<String>) {
         let directory = self.source.directory.display();
         for name in misnamed.difference(&self.misnamed) {
             let (name, wanted) = (harmless::line(name), harmless::line(&name.to_ascii_lowercase()).to_string());
@@ -252,7 +252,7 @@ impl Directory {
     fn changed(&mut self, name: String, before: Files, now: Files) {
         self.seen.insert(name.clone(), now);
         self.again.forget(&name);
-        if before.lost_one_in(now) {
+        if before.lost_file(now) {
             // A plugin that was removed on purpose must not stay in use in its earlier version.
             self.sink.remove(&self.source.tenant, std::slice::from_ref(&name));
         }
@@ -260,7 +260,7 @@ impl Directory {
     }
 
     /// Handles plugins that were removed.
-    fn take_away(&mut self, gone: &[String]) {
+    fn remove_plugins(&mut self, gone: &[String]) {
         for name in gone {
             self.loading.give_up(name);
             self.seen.remove(name);
@@ -269,15 +269,15 @@ impl Directory {
         self.sink.remove(&self.source.tenant, gone);
         if !gone.is_empty() {
             // A removed plugin may have been in the way of one that did not load.
-            self.try_again();
+            self.retry_quarantined();
         }
     }
 
     /// Queues all quarantined plugins for another try at the next look.
-    fn try_again(&mut self) {
+    fn retry_quarantined(&mut self) {
         for name in self.sink.quarantined(&self.source.tenant) {
             if !self.loading.has(&name) {
-                self.again.soon(&name, Instant::now());
+                self.again.schedule_retry(&name, Instant::now());
             }
         }
     }
@@ -297,7 +297,7 @@ impl Directory {
                 }
                 self.gathered.push((name, brought));
             }
-            None => self.again.soon(&name, Instant::now()),
+            None => self.again.schedule_retry(&name, Instant::now()),
         }
         // A single plugin need not wait for others.
         if self.loading.is_idle() {
@@ -315,20 +315,22 @@ impl Directory {
             match brought {
                 Err(rejected) if rejected.for_now => {
                     let wait = lengths::about(self.again.failed(name, Instant::now()));
-                    rejected.reason.push_str(&format!("; this may pass, so it is tried again in {wait}"));
+                    rejected
+                        .reason
+                        .push_str(&format!("; the cause may be temporary, so the plugin is loaded again in {wait}"));
                 }
                 _ => self.again.forget(name),
             }
         }
         let in_the_way = self.sink.apply(&self.source.tenant, gathered, self.clock.now());
         for name in in_the_way {
-            self.again.soon(&name, Instant::now() + POLL);
+            self.again.schedule_retry(&name, Instant::now() + POLL);
         }
     }
 }
 
 /// Creates the directory at `path` if necessary. Links in the path stay unresolved, because they may be switched.
-fn made(path: &Path) -> io::Result<PathBuf> {
+fn create_directory(path: &Path) -> io::Result<PathBuf> {
     std::fs::create_dir_all(path)?;
     // Relative grants are below the directory, so the path is made absolute before the host changes its own directory.
     std::path::absolute(path)

@@ -11,7 +11,7 @@ use super::manifest::Manifest;
 use super::source::{Listing, MAX_MANIFEST, list};
 use crate::config;
 use crate::regular_file;
-use crate::runtime::{Glance, Kind};
+use crate::runtime::{ComponentSummary, Kind};
 use crate::schedule::{Chain, Trigger};
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
@@ -60,7 +60,7 @@ fn read(file: &Path, found: &mut Inspection) -> Result<(), String> {
         });
     }
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file is called as the plugin is: {e}"))?;
+    let plugin = Name::new(stem).map_err(|e| format!("{shown}: the file is named after its plugin: {e}"))?;
     let bytes = regular_file::read(file, MAX_MANIFEST).map_err(|e| format!("{shown}: cannot be read: {e}"))?;
     let bytes = bytes.ok_or_else(|| format!("{shown}: is larger than {MAX_MANIFEST} bytes, the most that is read"))?;
     let text = String::from_utf8(bytes).map_err(|e| format!("{shown}: not UTF-8: {e}"))?;
@@ -94,7 +94,7 @@ fn component(file: &Path, found: &mut Inspection) {
         }
         Err(e) => return found.errors.push(format!("{shown}: cannot be read: {e}")),
     };
-    match Glance::of(&bytes, limit) {
+    match ComponentSummary::of(&bytes, limit) {
         Err(why) => found.errors.push(format!("{shown}: {why}")),
         Ok(glance) => {
             found.kind = Some(glance.kind());

@@ -30,9 +30,9 @@ pub async fn load(
     let name = match (file.file_stem().and_then(|stem| stem.to_str()), file.extension()) {
         (Some(name), Some(extension)) if extension == "wasm" => name,
         (Some(name), Some(extension)) if extension.eq_ignore_ascii_case("wasm") => {
-            return Err(format!("`{shown}` is no plugin for a host: rename it to `{name}.wasm`, in lower case"));
+            return Err(format!("`{shown}` is not a plugin for a host: rename it to `{name}.wasm`, in lower case"));
         }
-        _ => return Err(format!("`{shown}` is no plugin: that is a file NAME.wasm, with NAME.toml beside it")),
+        _ => return Err(format!("`{shown}` is not a plugin, which is a file NAME.wasm with NAME.toml beside it")),
     };
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -216,9 +216,9 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     let zone = task.zone.as_ref().map(|zone| zone.0);
     draft.zone = draft.trigger.zone_or(zone.unwrap_or(draft.zone));
     draft.remarks.extend(parse::two_zones(&draft.trigger, zone));
-    let at = task.at.as_ref().and_then(|at| at.get_ref().0.displaced(draft.zone));
+    let at = task.at.as_ref().and_then(|at| at.get_ref().0.gap_note(draft.zone));
     draft.remarks.extend(at.map(|moved| format!("`at`: {moved}")));
-    draft.remarks.extend(timing.displaced(draft.zone));
+    draft.remarks.extend(timing.gap_note(draft.zone));
     draft.overlap = task.overlap.map_or(draft.overlap, |overlap| overlap.0);
     draft.catch_up = task.catch_up.map_or(draft.catch_up, |catch_up| catch_up.0);
     draft.timing = timing.read(&draft.trigger, draft.catch_up, draft.zone, &place)?;

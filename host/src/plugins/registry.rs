@@ -31,7 +31,7 @@ pub(super) fn cut(mut reason: String) -> String {
 }
 
 /// Logs the ways in which a version's schedules deviate from their text, and which of them are never due again.
-fn remark(version: &Version, now: Timestamp) {
+fn log_schedule_notes(version: &Version, now: Timestamp) {
     /// The most lines for one version, because a manifest may have tens of thousands of tasks.
     const MOST: usize = 20;
     let remarks = version.tasks.iter().flat_map(|Ready { task, .. }| {
@@ -142,7 +142,7 @@ impl Registry {
         let all = tenants.iter().flat_map(|(tenant, plugins)| plugins.iter().map(move |plugin| (tenant, plugin)));
         let mut known: BTreeMap<(Name, String), PluginInfo> =
             all.map(|(tenant, (name, plugin))| ((tenant.clone(), name.clone()), plugin.info(tenant, name))).collect();
-        for (key, said) in self.said().iter() {
+        for (key, said) in self.remarks().iter() {
             let reason = said.not_published.as_ref().or(said.not_here.as_ref());
             if reason.is_none() && !known.contains_key(key) {
                 continue; // it is being loaded
@@ -155,9 +155,9 @@ impl Registry {
     }
 
     /// Changes the remarks on a plugin.
-    pub(super) fn say(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Remarks)) {
+    pub(super) fn set_remarks(&self, tenant: &Name, plugin: &str, change: impl FnOnce(&mut Remarks)) {
         let key = (tenant.clone(), plugin.to_owned());
-        let mut all = self.said();
+        let mut all = self.remarks();
         let mut said = all.remove(&key).unwrap_or_default();
         change(&mut said);
         if said != Remarks::default() {
@@ -166,12 +166,12 @@ impl Registry {
     }
 
     /// Returns the version of the plugin `name`, if it could be used beside all that are in use.
-    pub(super) fn fitting(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
+    pub(super) fn check_fits(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
         let others = self.plugins().get(tenant).map_or(0, |plugins| {
             plugins.iter().filter(|(other, _)| *other != name).map(|(_, other)| other.count()).sum()
         });
-        self.room_for(tenant, &version, others)?;
-        self.unless_taken(name, version, &Changes::default())
+        self.check_task_limit(tenant, &version, others)?;
+        self.check_names_free(name, version, &Changes::default())
     }
 
     /// Returns the number of plugins with a good version.
@@ -205,8 +205,8 @@ impl Registry {
             let plugin = plugins.entry(name.clone()).or_default();
             let others = count - plugin.count();
             let fitting = version.and_then(|version| {
-                self.room_for(tenant, &version, others)?;
-                self.unless_taken(&name, version, &changes)
+                self.check_task_limit(tenant, &version, others)?;
+                self.check_names_free(&name, version, &changes)
             });
             match fitting {
                 Ok(version) => {
@@ -214,7 +214,7 @@ impl Registry {
                     let digest = version.component.digest();
                     let tasks = version.tasks.len();
                     info!(plugin = name, tenant.name = %tenant, digest, "Loaded plugin `{name}` ({}), {tasks} task(s)", &digest[..12]);
-                    remark(&version, now);
+                    log_schedule_notes(&version, now);
                     self.withdraw(plugin, &mut changes);
                     self.offer(&version, &mut changes);
                     *plugin = Plugin { version: Some((version, now)), quarantine: None };
@@ -237,7 +237,7 @@ impl Registry {
         let mut changes = Changes::default();
         for name in names {
             if let Some(plugin) = plugins.remove(name) {
-                info!(plugin = name, tenant.name = %tenant, "Plugin `{}` was taken away", harmless::line(name));
+                info!(plugin = name, tenant.name = %tenant, "Plugin `{}` was removed", harmless::line(name));
                 self.withdraw(&plugin, &mut changes);
             }
         }
@@ -248,17 +248,17 @@ impl Registry {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn said(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Remarks>> {
+    fn remarks(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Remarks>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks whether the tenant may have the tasks of this version beside `others` tasks.
-    fn room_for(&self, tenant: &Name, version: &Version, others: usize) -> Result<(), String> {
+    fn check_task_limit(&self, tenant: &Name, version: &Version, others: usize) -> Result<(), String> {
         self.tenants.as_ref().map_or(Ok(()), |tenants| tenants.room_for_tasks(tenant, version.count(), others))
     }
 
     /// Returns the version, unless a plugin other than `name` has a task or a chain of the same name.
-    fn unless_taken(&self, name: &str, version: Version, changes: &Changes) -> Result<Version, String> {
+    fn check_names_free(&self, name: &str, version: Version, changes: &Changes) -> Result<Version, String> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
         let chains = self.catalog.chains();
         let taken = |key: &TaskKey| {

@@ -31,7 +31,7 @@ impl Retries {
     }
 
     /// Has `plugin` loaded again with the first look after `at`.
-    pub(super) fn soon(&mut self, plugin: &str, at: Instant) {
+    pub(super) fn schedule_retry(&mut self, plugin: &str, at: Instant) {
         self.0.entry(plugin.to_owned()).or_insert(Try { at: None, failures: 0 }).at = Some(at);
     }
 
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(again.next(), None);
         again.forget("it");
         assert_eq!(again.failed("it", now).as_secs(), 5);
-        again.soon("it", now);
+        again.schedule_retry("it", now);
         assert!(again.is_due("it", now));
     }
 }

@@ -26,7 +26,7 @@ impl Separation {
         // A path that does not exist contains nothing.
         let resolved = |path: &Path| path.canonicalize().ok();
         let in_the_way = |other: &Path| {
-            let what = format!("it leads to `{}`, which is not apart from `{}`", whole.display(), other.display());
+            let what = format!("it leads to `{}`, which overlaps `{}`", whole.display(), other.display());
             Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
         };
         if let Some(var) = resolved(&self.var)
@@ -67,7 +67,7 @@ mod tests {
         }
         for bad in ["two/plugins", "two", "var", "var/code", "."] {
             let error = leads_to(bad).unwrap_err().to_string();
-            assert!(error.contains("is not apart from"), "{bad}: {error}");
+            assert!(error.contains("which overlaps"), "{bad}: {error}");
         }
         assert!(Separation { may_lie_in_var: true, ..apart }.check(&path("var/code")).is_ok());
     }

@@ -28,7 +28,7 @@ impl Settling {
 
     /// Returns whether `plugin`, which had the files `before`, may be in the middle of a change `now`.
     pub(super) fn holds(&mut self, plugin: &str, before: Files, now: Files, at: Instant) -> bool {
-        if !before.lost_one_in(now) {
+        if !before.lost_file(now) {
             self.since.remove(plugin);
             return false;
         }

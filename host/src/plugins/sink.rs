@@ -137,7 +137,7 @@ impl Publishing {
         // here reports that.
         let mut in_the_way = false;
         let version = version.and_then(|version| {
-            let fitting = self.fitting(tenant, name, version).map_err(Rejected::for_now);
+            let fitting = self.check_fits(tenant, name, version).map_err(Rejected::for_now);
             in_the_way = fitting.is_err();
             fitting
         });
@@ -165,11 +165,11 @@ impl Publishing {
     }
 
     /// Returns the version, unless another plugin has a task or a chain of the same name, in use or in the directory.
-    fn fitting(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
+    fn check_fits(&self, tenant: &Name, name: &str, version: Version) -> Result<Version, String> {
         let taken = version.keys().find_map(|key| Some((key, self.taken.get(key).filter(|other| *other != name)?)));
         match taken {
             Some((key, other)) => Err(format!("plugin `{other}` has a `{}` already; rename one of them", key.task)),
-            None => self.registry.fitting(tenant, name, version),
+            None => self.registry.check_fits(tenant, name, version),
         }
     }
 

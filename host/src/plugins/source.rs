@@ -73,7 +73,7 @@ impl Files {
 
     /// Returns whether a file that existed is missing in `now`, or is a manifest that was emptied. Both may be the
     /// middle of a change: editors move a file away or empty it before they write it anew.
-    pub(super) fn lost_one_in(self, now: Self) -> bool {
+    pub(super) fn lost_file(self, now: Self) -> bool {
         let emptied = |file: Option<Stamp>| file.is_none_or(|file| file.size == 0);
         (self.component.is_some() && now.component.is_none()) || (!emptied(self.manifest) && emptied(now.manifest))
     }
@@ -193,21 +193,21 @@ impl Source {
         let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
         let this = self.clone();
         // Reading a large manifest takes as long as many requests to the API.
-        let (manifest, tasks, chains) = aside(move || this.define(&plugin, files.manifest.is_some())).await??;
+        let (manifest, tasks, chains) = run_blocking(move || this.define(&plugin, files.manifest.is_some())).await??;
         if files.component.is_none() {
             let misnamed = super::inspect::misnamed(&self.directory.join(format!("{name}.toml")));
             let rename = misnamed.map(|other| format!("; rename `{other}`")).unwrap_or_default();
             return Err(format!("there is a `{name}.toml`, but no `{name}.wasm` beside it{rename}").into());
         }
         let (this, file) = (self.clone(), format!("{name}.wasm"));
-        let wasm = aside(move || this.read(&file, this.max_component)).await??;
+        let wasm = run_blocking(move || this.read(&file, this.max_component)).await??;
         let component = self
             .runtime
             .load(wasm)
             .await
-            .map_err(|error| Rejected { reason: format!("{name}.wasm: {error}"), for_now: error.may_pass() })?;
+            .map_err(|error| Rejected { reason: format!("{name}.wasm: {error}"), for_now: error.is_temporary() })?;
         let (runtime, linked) = (Arc::clone(&self.runtime), Arc::clone(&component));
-        let tasks = aside(move || {
+        let tasks = run_blocking(move || {
             let prepared = runtime.prepare_all(&linked, &tasks);
             let prepared = prepared.map_err(|(task, refusal)| format!("task `{}` {refusal}", task.key.task))?;
             let ready = tasks.into_iter().zip(prepared).map(|(task, prepared)| Ready { task, prepared });
@@ -240,9 +240,9 @@ impl Source {
 }
 
 /// Runs `work` on a thread for blocking work.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejected> {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejected> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Rejected::for_now(format!("loading it broke off: {error}")))
+    done.map_err(|error| Rejected::for_now(format!("loading it ended early: {error}")))
 }
 
 #[cfg(test)]

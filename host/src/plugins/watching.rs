@@ -52,7 +52,7 @@ impl Watching {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.warned, true) {
-                    warn!(error = %error, "Cannot watch `{path}`, looking now and then instead");
+                    warn!(error = %error, "Cannot watch `{path}`, polling it instead");
                 }
             }
         }

@@ -22,19 +22,19 @@ use crate::supervisor::{Supervisor, caught};
 const LATE: Duration = Duration::from_micros(200);
 
 /// The name under which a panic of the giver is reported.
-const GIVER: &str = "the giver of answers";
+const GIVER: &str = "the wake-up of callers";
 
 /// The answers that are held back.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
-    kept: Mutex<Kept>,
+pub(super) struct WakeBatch {
+    kept: Mutex<Pending>,
     /// Whether answers may be held back, so that a thread of low priority does not take the lock for nothing.
     any: AtomicBool,
     due: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Pending {
     wakers: Vec<Waker>,
     since: Option<Instant>,
     /// Whether the giver has been told of these wakers.
@@ -47,7 +47,7 @@ struct Kept {
     stopping: bool,
 }
 
-impl Answers {
+impl WakeBatch {
     /// Waits on a tokio runtime for the output of `task`, which is polled on guest threads.
     pub(super) async fn wait<F: Future + Unpin>(self: &Arc<Self>, mut task: F) -> F::Output {
         // Caches the last waker and its answer, because the same caller usually polls again.
@@ -56,7 +56,7 @@ impl Answers {
             let same = last.take().filter(|(whom, _)| whom.will_wake(cx.waker()));
             let (_, answer) = last.insert(same.unwrap_or_else(|| {
                 let waker = cx.waker().clone();
-                let answer = Answer { answers: Arc::clone(self), runtime: self.runtime(), waker: waker.clone() };
+                let answer = BatchWaker { answers: Arc::clone(self), runtime: self.runtime(), waker: waker.clone() };
                 (waker, Waker::from(Arc::new(answer)))
             }));
             Pin::new(&mut task).poll(&mut Context::from_waker(answer))
@@ -65,11 +65,11 @@ impl Answers {
     }
 
     /// Gives all answers that are held back.
-    pub(super) fn give(&self) {
+    pub(super) fn wake_all(&self) {
         if !self.any.load(Ordering::Relaxed) {
             return;
         }
-        let mut kept = self.kept();
+        let mut kept = self.pending();
         if !kept.wakers.is_empty() && !kept.told {
             kept.told = true;
             drop(kept);
@@ -78,19 +78,19 @@ impl Answers {
     }
 
     /// Gives the answers if the first of them has waited for long enough.
-    pub(super) fn give_if_late(&self) {
-        if self.any.load(Ordering::Relaxed) && self.kept().since.is_some_and(|since| since.elapsed() >= LATE) {
-            self.give();
+    pub(super) fn wake_if_late(&self) {
+        if self.any.load(Ordering::Relaxed) && self.pending().since.is_some_and(|since| since.elapsed() >= LATE) {
+            self.wake_all();
         }
     }
 
     /// Ends the giver. From now on answers are given directly.
     pub(super) fn stop(&self) {
-        self.kept().stopping = true;
+        self.pending().stopping = true;
         self.due.notify_one();
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
         // A panic under the lock leaves nothing half changed.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,20 +98,20 @@ impl Answers {
     /// Returns the caller's runtime, and starts a giver on it if there is none.
     fn runtime(self: &Arc<Self>) -> Option<Id> {
         let runtime = Handle::try_current().ok()?;
-        let mut kept = self.kept();
+        let mut kept = self.pending();
         if !kept.asked && !kept.stopping {
             kept.asked = true;
             // Unlocks first, because a runtime that is being shut down drops the giver at once, which takes the lock.
             drop(kept);
             // After a panic the next caller that waits starts another giver.
-            let giver = caught(Giver(Arc::clone(self)).give(runtime.id()));
+            let giver = caught(BatchRunner(Arc::clone(self)).wake_all(runtime.id()));
             runtime.spawn(async { giver.await.unwrap_or_else(|panic| Supervisor::of_process().note(GIVER, &panic)) });
         }
         Some(runtime.id())
     }
 
     fn take(&self) -> Vec<Waker> {
-        let mut kept = self.kept();
+        let mut kept = self.pending();
         self.any.store(false, Ordering::Relaxed);
         kept.told = false;
         kept.since = None;
@@ -120,16 +120,16 @@ impl Answers {
 }
 
 /// Wakes the caller that waits for a run, when the answers are given.
-struct Answer {
-    answers: Arc<Answers>,
+struct BatchWaker {
+    answers: Arc<WakeBatch>,
     runtime: Option<Id>,
     waker: Waker,
 }
 
-impl Wake for Answer {
+impl Wake for BatchWaker {
     fn wake(self: Arc<Self>) {
         if on_guest_thread() {
-            let mut kept = self.answers.kept();
+            let mut kept = self.answers.pending();
             if kept.giver.is_some() && kept.giver == self.runtime {
                 kept.wakers.push(self.waker.clone());
                 self.answers.any.store(true, Ordering::Relaxed);
@@ -141,23 +141,23 @@ impl Wake for Answer {
     }
 }
 
-struct Giver(Arc<Answers>);
+struct BatchRunner(Arc<WakeBatch>);
 
-impl Giver {
-    async fn give(self, runtime: Id) {
-        self.0.kept().giver = Some(runtime);
-        while !self.0.kept().stopping {
+impl BatchRunner {
+    async fn wake_all(self, runtime: Id) {
+        self.0.pending().giver = Some(runtime);
+        while !self.0.pending().stopping {
             self.0.due.notified().await;
             self.0.take().into_iter().for_each(Waker::wake);
         }
     }
 }
 
-impl Drop for Giver {
+impl Drop for BatchRunner {
     /// Gives what is left, because the giver was stopped or its runtime is being shut down, and no answer may be held
     /// back any more.
     fn drop(&mut self) {
-        let mut kept = self.0.kept();
+        let mut kept = self.0.pending();
         kept.giver = None;
         kept.asked = false;
         drop(kept);
@@ -179,20 +179,20 @@ mod tests {
         }
     }
 
-    fn keep(answers: &Answers, woken: &Arc<Woken>) {
-        answers.kept().wakers.push(Waker::from(Arc::clone(woken)));
+    fn keep(answers: &WakeBatch, woken: &Arc<Woken>) {
+        answers.pending().wakers.push(Waker::from(Arc::clone(woken)));
         answers.any.store(true, Ordering::Relaxed);
     }
 
     #[tokio::test]
     async fn answers_that_are_held_back_are_given_together() {
-        let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
+        let (answers, woken) = (Arc::new(WakeBatch::default()), Arc::new(Woken::default()));
         answers.runtime();
         tokio::task::yield_now().await;
 
         keep(&answers, &woken);
         keep(&answers, &woken);
-        answers.give();
+        answers.wake_all();
         let before = woken.0.load(Ordering::SeqCst);
         tokio::task::yield_now().await;
 
@@ -201,18 +201,18 @@ mod tests {
 
     #[test]
     fn answers_survive_the_shutdown_of_the_givers_runtime() {
-        let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
+        let (answers, woken) = (Arc::new(WakeBatch::default()), Arc::new(Woken::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             answers.runtime();
             tokio::task::yield_now().await;
         });
-        let there = answers.kept().giver;
+        let there = answers.pending().giver;
 
         keep(&answers, &woken);
         drop(runtime);
 
-        assert!(there.is_some() && answers.kept().giver.is_none());
+        assert!(there.is_some() && answers.pending().giver.is_none());
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
     }
 
@@ -227,19 +227,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_giver_that_panics_is_reported_and_replaced() {
-        let (answers, woken) = (Arc::new(Answers::default()), Arc::new(Woken::default()));
+        let (answers, woken) = (Arc::new(WakeBatch::default()), Arc::new(Woken::default()));
         answers.runtime();
         tokio::task::yield_now().await;
-        answers.kept().wakers.push(Waker::from(Arc::new(Faulty)));
+        answers.pending().wakers.push(Waker::from(Arc::new(Faulty)));
         answers.any.store(true, Ordering::Relaxed);
-        answers.give();
+        answers.wake_all();
         tokio::task::yield_now().await;
-        assert_eq!(answers.kept().giver, None, "answers are given directly meanwhile");
+        assert_eq!(answers.pending().giver, None, "answers are given directly meanwhile");
 
         answers.runtime();
         tokio::task::yield_now().await;
         keep(&answers, &woken);
-        answers.give();
+        answers.wake_all();
         tokio::task::yield_now().await;
 
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);

@@ -12,16 +12,21 @@ use super::attempt_env::AttemptEnv;
 use super::classify::{self, Evidence, Verdict};
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::kinds::Answer;
-use super::lanes::Turn;
+use super::lanes::GuestTask;
 use super::link::Prepared;
-use super::watch::Watched;
+use super::watch::{GuardedCall, Pauses};
 use super::{stdio, wording};
 
 /// Makes the attempt. When the future is ready (or dropped) the guest's store is gone.
-pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order: Order, turn: Arc<Turn>) -> Ended {
+pub(super) async fn attempt(
+    env: Arc<AttemptEnv>,
+    prepared: Arc<Prepared>,
+    order: Order,
+    turn: Arc<GuestTask>,
+) -> Ended {
     let started_at = env.services.clock.now();
-    let grace = if prepared.heeds() { order.task.limits.grace } else { Duration::ZERO };
-    order.handle.begins(&env.symbolizer, prepared.digest(), grace);
+    let grace = if prepared.supports_cancellation() { order.task.limits.grace } else { Duration::ZERO };
+    order.handle.guest_started(&env.symbolizer, prepared.digest(), grace);
     let guest = Guest::new(&env, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&env.engine, &order) {
         Ok(store) => store,
@@ -32,33 +37,15 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
 
     let (result, pauses) = {
         let call = pin!(Some(call(&prepared, &mut store, &order)));
-        Watched::new(call, &env.lanes, &turn, Arc::clone(&order.handle)).await
+        GuardedCall::new(call, &env.lanes, &turn, Arc::clone(&order.handle)).await
     };
 
+    if let Ok(Ok(Answer::Output(output))) = &result {
+        order.handle.usage.add_sent(output.body.len());
+    }
+    let accounts = accounts(&order, &store, &turn, &pauses, classify::out_of_fuel(&result));
     let limits = &order.task.limits;
-    let left = store.get_fuel().unwrap_or(0);
     let guest = store.data_mut();
-    let fuel = fuel_used(limits.fuel, left, pauses.settled, pauses.unsettled);
-    // wasmtime counts an out-of-fuel trap as a call, too.
-    let no_calls = pauses.yields + u64::from(classify::out_of_fuel(&result));
-    let usage = &order.handle.usage;
-    let handed_over = match &result {
-        Ok(Ok(Answer::Output(output))) => output.body.len(),
-        _ => 0,
-    };
-    usage.handed_over(handed_over);
-    let now = usage.snapshot();
-    let accounts = Accounts {
-        fuel,
-        peak_memory: guest.space.ledger.peak(),
-        guest: turn.used_by_guest(),
-        host: guest.meter.host_time(pauses.queued),
-        queued: pauses.queued_first + pauses.queued,
-        lock_wait: now.lock_wait,
-        host_calls: guest.meter.host_calls(no_calls),
-        bytes_in: now.bytes_in,
-        bytes_out: now.bytes_out,
-    };
     let (stdout, stdout_cut) = guest.stdout.take();
     let (stderr, stderr_cut) = guest.stderr.take();
     let mut verdict = classify::classify(Evidence {
@@ -76,7 +63,7 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
         stderr: &stderr,
     });
     verdict.message = with_refusals(verdict.message.take(), verdict.ending.outcome(), &order);
-    prepared.behaved(&verdict.ending, turn.used());
+    prepared.record_end(&verdict.ending, turn.used());
     // Dropped before the end is reported, so that the guest's memory and handles are free by then.
     drop(store);
 
@@ -89,6 +76,31 @@ pub(super) async fn attempt(env: Arc<AttemptEnv>, prepared: Arc<Prepared>, order
         None => None,
     };
     finish(verdict, Report { accounts, backtrace, stdout, stderr, ..report(&order, started_at, ended_at) })
+}
+
+/// Returns the resources that an attempt used until its call ended, perhaps because it was `out_of_fuel`.
+fn accounts(
+    order: &Order,
+    store: &wasmtime::Store<Guest>,
+    turn: &GuestTask,
+    pauses: &Pauses,
+    out_of_fuel: bool,
+) -> Accounts {
+    let (guest, left) = (store.data(), store.get_fuel().unwrap_or(0));
+    // wasmtime counts an out-of-fuel trap as a call, too.
+    let no_calls = pauses.yields + u64::from(out_of_fuel);
+    let now = order.handle.usage.snapshot();
+    Accounts {
+        fuel: fuel_used(order.task.limits.fuel, left, pauses.settled, pauses.unsettled),
+        peak_memory: guest.space.ledger.peak(),
+        guest: turn.used_by_guest(),
+        host: guest.meter.host_time(pauses.queued),
+        queued: pauses.queued_first + pauses.queued,
+        lock_wait: now.lock_wait,
+        host_calls: guest.meter.host_calls(no_calls),
+        bytes_in: now.bytes_in,
+        bytes_out: now.bytes_out,
+    }
 }
 
 /// The least processor time that shows how fast a guest uses fuel.
@@ -127,12 +139,12 @@ fn refused(message: String, order: &Order, at: Timestamp) -> Ended {
 }
 
 /// Returns the end of an attempt that the stopping runtime gave up.
-pub(super) fn given_up(order: &Order, at: Timestamp) -> Ended {
-    finish(Verdict::given_up(), report(order, at, at))
+pub(super) fn abandoned(order: &Order, at: Timestamp) -> Ended {
+    finish(Verdict::abandoned(), report(order, at, at))
 }
 
 fn report(order: &Order, started_at: Timestamp, ended_at: Timestamp) -> Report {
-    Report { started_at, ended_at, log: order.handle.kept_log(), ..Report::empty() }
+    Report { started_at, ended_at, log: order.handle.stored_log(), ..Report::empty() }
 }
 
 /// Appends what the host refused the guest to the message of an attempt that went wrong.

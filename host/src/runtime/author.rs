@@ -74,7 +74,7 @@ mod tests {
     use super::is_of_author;
 
     #[test]
-    fn frames_of_the_author_are_told_from_those_of_others() {
+    fn frames_of_the_author_are_distinguished_from_others() {
         for own in [
             "greet::run (/home/ada/greet/src/lib.rs:19)",
             "run (/home/ada/greet/src/lib.rs)",

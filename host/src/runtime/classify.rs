@@ -7,7 +7,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::attempt::stack::Stack;
-use crate::attempt::{Interrupt, NoRoom, Stop, Why};
+use crate::attempt::{ChargeError, Interrupt, InterruptReason, Stop};
 use crate::lengths;
 use crate::lifecycle::Ending;
 use crate::run::{Outcome, Output};
@@ -16,7 +16,7 @@ use crate::task::Limits;
 use super::backtrace::stack_of;
 use super::kinds::{Answer, Kind};
 use super::limits::{Breach, Space};
-use super::watch::Cut;
+use super::watch::Interruption;
 
 /// The end of an attempt.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Verdict {
 
 /// The facts from which a verdict is found.
 pub(super) struct Evidence<'a> {
-    pub(super) result: Result<wasmtime::Result<Answer>, Cut>,
+    pub(super) result: Result<wasmtime::Result<Answer>, Interruption>,
     pub(super) limits: &'a Limits,
     pub(super) kind: Kind,
     pub(super) space: &'a Space,
@@ -63,7 +63,7 @@ impl Verdict {
     }
 
     /// Makes the verdict of an attempt that the stopping runtime gave up.
-    pub(super) fn given_up() -> Self {
+    pub(super) fn abandoned() -> Self {
         Self::other(Outcome::Lost, "the host was shut down")
     }
 }
@@ -82,7 +82,7 @@ fn cut(mut message: String) -> String {
 }
 
 /// Returns whether a call used up its fuel.
-pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Answer>, Cut>) -> bool {
+pub(super) fn out_of_fuel(result: &Result<wasmtime::Result<Answer>, Interruption>) -> bool {
     matches!(result, Ok(Err(error)) if error.downcast_ref::<Trap>() == Some(&Trap::OutOfFuel))
 }
 
@@ -152,14 +152,14 @@ fn trapped(
         return match exit.0 {
             code if kind.is_program() => exited(code, limits, stdout),
             // A library gave up midway: a task is done only when it has returned its answer.
-            0 => Verdict::other(Outcome::Trapped, "exited and gave no answer"),
-            _ => Verdict::other(Outcome::Trapped, "exited with an error and gave no answer"),
+            0 => Verdict::other(Outcome::Trapped, "exited and returned no result"),
+            _ => Verdict::other(Outcome::Trapped, "exited with an error and returned no result"),
         };
     }
     let at = error.downcast_ref::<WasmBacktrace>().map(stack_of);
     if let Some(interrupt) = error.downcast_ref::<Interrupt>() {
         let place = format!("in `{}`", interrupt.in_call);
-        return interrupted(Cut::Over(interrupt.why.clone()), &place, limits).at(at);
+        return interrupted(Interruption::Over(interrupt.why.clone()), &place, limits).at(at);
     }
     if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
         return Verdict::other(Outcome::Lost, "the host had no place for it");
@@ -168,20 +168,20 @@ fn trapped(
         return Verdict::other(Outcome::OutOfFuel, format!("used up its {} units of fuel", limits.fuel))
             .at(at.map(Stack::ahead));
     }
-    if let Some(no_room) = error.downcast_ref::<NoRoom>() {
-        return Verdict::other(without_room(no_room), no_room.to_string()).at(at);
+    if let Some(no_room) = error.downcast_ref::<ChargeError>() {
+        return Verdict::other(charge_outcome(no_room), no_room.to_string()).at(at);
     }
     if let Some(no_room) = space.memory_refused {
-        return Verdict::other(without_room(&no_room), format!("{no_room}: {}", reason(error, stderr))).at(at);
+        return Verdict::other(charge_outcome(&no_room), format!("{no_room}: {}", reason(error, stderr))).at(at);
     }
     Verdict::other(Outcome::Trapped, explained(error, limits, space, stderr)).at(at)
 }
 
 /// Returns the outcome of an attempt that got no more memory. If other runs have it all, its task is not at fault.
-fn without_room(no_room: &NoRoom) -> Outcome {
+fn charge_outcome(no_room: &ChargeError) -> Outcome {
     match no_room {
-        NoRoom::Task { .. } | NoRoom::State { .. } => Outcome::OutOfMemory,
-        NoRoom::Host { .. } => Outcome::Lost,
+        ChargeError::Task { .. } | ChargeError::State { .. } => Outcome::OutOfMemory,
+        ChargeError::Host { .. } => Outcome::Lost,
     }
 }
 
@@ -223,21 +223,21 @@ fn panic_words(stderr: &[u8]) -> Option<String> {
     Some(format!("{place} {words}").trim_end().to_owned())
 }
 
-fn interrupted(cut: Cut, place: &str, limits: &Limits) -> Verdict {
+fn interrupted(cut: Interruption, place: &str, limits: &Limits) -> Verdict {
     match cut {
-        Cut::Over(Why::Deadline) => {
+        Interruption::Over(InterruptReason::Deadline) => {
             let limit = lengths::exact(limits.deadline);
-            Verdict::other(Outcome::TimedOut, format!("still going at its deadline of {limit}, {place}"))
+            Verdict::other(Outcome::TimedOut, format!("still running at its deadline of {limit}, {place}"))
         }
-        Cut::Over(Why::Stopped(Stop::Killed(why))) => Verdict::other(Outcome::Killed, why),
+        Interruption::Over(InterruptReason::Stopped(Stop::Killed(why))) => Verdict::other(Outcome::Killed, why),
         // The run itself need not end: another host will run it again, or this one after its restart.
-        Cut::Over(Why::Stopped(Stop::Shutdown)) => {
+        Interruption::Over(InterruptReason::Stopped(Stop::Shutdown)) => {
             Verdict::other(Outcome::Lost, format!("ended {place}: the host was shut down"))
         }
-        Cut::Over(Why::Stopped(Stop::ClaimLost)) => {
+        Interruption::Over(InterruptReason::Stopped(Stop::ClaimLost)) => {
             Verdict { claim_lost: true, ..Verdict::other(Outcome::Lost, format!("ended {place}: its claim was lost")) }
         }
-        Cut::Panicked(words) => {
+        Interruption::Panicked(words) => {
             // The words are the host's own, and may hold what the guest must not see.
             tracing::error!(panic = %words, "A host function panicked");
             Verdict::other(Outcome::Trapped, "the host failed in a call that the guest made; the host's log says how")

@@ -67,8 +67,8 @@ impl CodeCache {
         let path = self.path(digest);
         match load(engine, &path) {
             Ok(Some(compiled)) => {
-                touch(&path);
-                touch(&digest_path(&path));
+                mark_used(&path);
+                mark_used(&digest_path(&path));
                 Some(compiled)
             }
             Ok(None) => None,
@@ -92,7 +92,7 @@ impl CodeCache {
         mut compile: impl FnMut(File) -> Result<(), Failure>,
     ) -> Result<Compiled, Failure> {
         let path = self.path(digest);
-        let kept = Half::of(&path).and_then(|half| Ok((half.file.try_clone()?, half)));
+        let kept = PartialFile::of(&path).and_then(|half| Ok((half.file.try_clone()?, half)));
         match kept {
             Ok((file, half)) => match compile(file) {
                 Ok(()) => match half.finish_code(&path).map_err(|e| e.to_string()).and_then(|()| load(engine, &path)) {
@@ -117,8 +117,8 @@ impl CodeCache {
 
     /// Makes a file of `bytes` that has no name, and is gone when it is closed: on disk if there is room, else in
     /// memory.
-    pub(super) fn nameless(&self, bytes: &[u8]) -> io::Result<File> {
-        let on_disk = Half::of(&self.directory.join("source")).and_then(|half| {
+    pub(super) fn unnamed_file(&self, bytes: &[u8]) -> io::Result<File> {
+        let on_disk = PartialFile::of(&self.directory.join("source")).and_then(|half| {
             (&half.file).write_all(bytes)?;
             half.file.try_clone()
         });
@@ -143,10 +143,10 @@ impl CodeCache {
             return;
         }
         if fs::metadata(&path).is_ok_and(|file| file.len() == wasm.len() as u64) {
-            return touch(&path);
+            return mark_used(&path);
         }
         if let Err(error) = write_whole(&path, wasm) {
-            tracing::warn!(path = %path.display(), %error, "Could not keep a component: its stacks will not tell lines");
+            tracing::warn!(path = %path.display(), %error, "Could not keep a component: its stacks will have no line numbers");
         }
     }
 }
@@ -161,7 +161,7 @@ fn load(engine: &Engine, path: &Path) -> Result<Option<Compiled>, String> {
     let (Some(digest), Some(code)) = (written(&digest_path(path))?, written(path)?) else { return Ok(None) };
     let expected = io::read_to_string(digest.take(DIGEST)).map_err(|error| error.to_string())?;
     if digest_of(&code).map_err(|error| error.to_string())? != expected {
-        return Err("its digest is another".into());
+        return Err("its digest differs".into());
     }
     let instances = instances::kept(&code).map_err(|error| error.to_string())?;
     let component = from_file(engine, &code).map_err(|e| wording::of_error(&e))?;
@@ -226,7 +226,7 @@ fn clear(directory: &Path) {
 }
 
 /// Notes that `path` was used today, except on a full or read-only disk.
-fn touch(path: &Path) {
+fn mark_used(path: &Path) {
     let _ = OpenOptions::new().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }
 
@@ -235,7 +235,7 @@ fn digest_path(path: &Path) -> PathBuf {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let half = Half::of(path)?;
+    let half = PartialFile::of(path)?;
     (&half.file).write_all(bytes)?;
     half.rename(path)
 }
@@ -246,12 +246,12 @@ fn memory() -> io::Result<File> {
 }
 
 /// A file that is being written, under a unique name. Dropping this removes the name, unless the file was renamed.
-struct Half {
+struct PartialFile {
     file: File,
     path: PathBuf,
 }
 
-impl Half {
+impl PartialFile {
     /// Makes a file that will become `path`.
     fn of(path: &Path) -> io::Result<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -278,7 +278,7 @@ impl Half {
     }
 }
 
-impl Drop for Half {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         // Fails if the file was renamed.
         let _ = fs::remove_file(&self.path);
@@ -384,14 +384,14 @@ mod tests {
     }
 
     /// Gives a file to another user. Only root can.
-    fn give_away(path: &std::path::Path) -> bool {
+    fn chown(path: &std::path::Path) -> bool {
         std::os::unix::fs::chown(path, Some(12345), None).is_ok()
     }
 
     #[test]
     fn a_directory_of_another_user_is_not_used_for_compiled_code() {
         let (place, engine) = filled();
-        if !give_away(place.path()) {
+        if !chown(place.path()) {
             println!("not tested: only root can give a directory to another user");
             return;
         }
@@ -417,7 +417,7 @@ mod tests {
 
             let (place, engine) = filled();
             let cache = CodeCache::open(place.path().into(), &engine).unwrap();
-            if give_away(&file(&place)) {
+            if chown(&file(&place)) {
                 assert!(cache.find(&engine, "1234").is_none(), "{kind}: it is another user's");
             }
         }

@@ -30,7 +30,7 @@ use super::components::LoadError;
 use super::config::{CompileLimits, Compiler, RuntimeError};
 use super::engine::{CodeSettings, engine_hash};
 use super::wording;
-use child::{Brief, Exit, Work};
+use child::{ChildArgs, Exit, Work};
 use waiting::{Patience, end, listen};
 
 /// This very program, even if its file was replaced since it was started.
@@ -130,8 +130,8 @@ impl Apart {
         let end = self.child(Work::ReadLines, LINES, (wasm, Stdio::null()), wait)?;
         let killed = end.status.signal() == Some(Signal::KILL.as_raw());
         // The system or a person killed the child, rather than its own limit.
-        if killed && !end.used_up(LINES.time) {
-            return Err(trouble(crash(end.status, "")));
+        if killed && !end.used_all_time(LINES.time) {
+            return Err(host_failure(crash(end.status, "")));
         }
         Ok(end.status.success())
     }
@@ -144,10 +144,10 @@ impl Apart {
         (mut wasm, out): (&File, Stdio),
         wait: Wait<'_, impl Fn() -> bool>,
     ) -> Result<End, Failure> {
-        wasm.rewind().map_err(trouble)?;
-        let input = wasm.try_clone().map_err(trouble)?;
-        let (mut said, says) = UnixStream::pair().map_err(trouble)?;
-        let mut child = self.start(work, limits, (input, out, says)).map_err(trouble)?;
+        wasm.rewind().map_err(host_failure)?;
+        let input = wasm.try_clone().map_err(host_failure)?;
+        let (mut said, says) = UnixStream::pair().map_err(host_failure)?;
+        let mut child = self.start(work, limits, (input, out, says)).map_err(host_failure)?;
         wait.effort.child_begins(child.id());
         let patience = Patience::new(child.id(), wait.turn, limits.time * STANDSTILL);
         let said = listen(&mut said, patience, wait.wanted);
@@ -155,7 +155,7 @@ impl Apart {
         // status.
         let ended = end(&mut child);
         wait.effort.child_ended(ended.as_ref().map_or(None, |(_, used)| *used));
-        let (status, used) = ended.map_err(trouble)?;
+        let (status, used) = ended.map_err(host_failure)?;
         Ok(End { status, used, said: said? })
     }
 
@@ -165,7 +165,7 @@ impl Apart {
         limits: CompileLimits,
         (wasm, out, says): (File, Stdio, UnixStream),
     ) -> io::Result<Child> {
-        let brief = Brief {
+        let brief = ChildArgs {
             reservation: self.settings.reservation,
             memory: limits.memory,
             seconds: limits.time.as_secs() + u64::from(limits.time.subsec_nanos() > 0),
@@ -204,9 +204,9 @@ impl Apart {
             }
             (None, Some(Signal::XCPU)) => LoadError::TooSlow { limit: time },
             // The last limit, a second later, kills a child that the first signal does not end.
-            (None, Some(Signal::KILL)) if end.used_up(time) => LoadError::TooSlow { limit: time },
+            (None, Some(Signal::KILL)) if end.used_all_time(time) => LoadError::TooSlow { limit: time },
             (None, Some(Signal::XFSZ)) => LoadError::TooMuchCode { limit: self.most_code },
-            (None, Some(signal)) if !is_of_its_own_making(signal) => LoadError::Ended(crash(status, &said)),
+            (None, Some(signal)) if !is_self_inflicted(signal) => LoadError::Ended(crash(status, &said)),
             _ => LoadError::Crashed(crash(status, &said)),
         };
         Err(Failure::Error(error))
@@ -235,14 +235,14 @@ struct End {
 
 impl End {
     /// Returns whether the child used all of its allowed processor time.
-    fn used_up(&self, limit: Duration) -> bool {
+    fn used_all_time(&self, limit: Duration) -> bool {
         self.used.is_some_and(|used| used >= limit)
     }
 }
 
 /// Returns whether a child causes this signal by its own actions. Others are sent to it: by the system when the machine
 /// has no memory left, or by people.
-fn is_of_its_own_making(signal: Signal) -> bool {
+fn is_self_inflicted(signal: Signal) -> bool {
     let own = [Signal::ABORT, Signal::BUS, Signal::FPE, Signal::ILL, Signal::SEGV, Signal::SYS, Signal::TRAP];
     own.contains(&signal)
 }
@@ -257,7 +257,7 @@ fn crash(status: ExitStatus, said: &str) -> String {
 }
 
 /// Makes the failure for the host's own trouble with a child.
-fn trouble(error: impl std::fmt::Display) -> Failure {
+fn host_failure(error: impl std::fmt::Display) -> Failure {
     Failure::Error(LoadError::NotCompiled(format!("cannot run a compiler: {error}")))
 }
 
@@ -317,7 +317,7 @@ mod tests {
         let failure = apart().compile(&wasm, code, None, || true).unwrap_err();
 
         let Failure::Error(error) = failure else { panic!("{failure:?}") };
-        assert!(error.may_pass() && error.to_string().contains("cannot run a compiler"), "{error}");
+        assert!(error.is_temporary() && error.to_string().contains("cannot run a compiler"), "{error}");
     }
 
     #[test]

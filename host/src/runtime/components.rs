@@ -91,7 +91,7 @@ pub enum LoadError {
 
 impl LoadError {
     /// Returns whether the same bytes may load a moment later.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Ended(_) | Self::NotCompiled(_) | Self::Stopped)
     }
 }

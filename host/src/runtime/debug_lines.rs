@@ -32,7 +32,7 @@ const LONGEST_STACK: usize = 32 << 10;
 const REMEMBERED_BYTES: usize = 4 << 20;
 
 /// Returns `function (file:line)`, one a line, cut to the longest stack.
-fn in_words(places: &[Vec<Place>]) -> String {
+fn format_stack(places: &[Vec<Place>]) -> String {
     cut(&lines(places), LONGEST_STACK).to_owned()
 }
 
@@ -42,7 +42,7 @@ fn lines(places: &[Vec<Place>]) -> String {
 }
 
 /// Returns the places of `frames`, as far as `info` is known.
-fn places_by(frames: &[Frame], info: &Known) -> Vec<Vec<Place>> {
+fn places_of(frames: &[Frame], info: &Known) -> Vec<Vec<Place>> {
     match info {
         Some(info) => places(frames, Some(&info.lock().unwrap_or_else(PoisonError::into_inner))),
         None => places(frames, None),
@@ -51,7 +51,7 @@ fn places_by(frames: &[Frame], info: &Known) -> Vec<Vec<Place>> {
 
 /// Returns the names of a stack's functions, one a line.
 pub(super) fn names(stack: &Stack) -> String {
-    in_words(&places(stack.frames(), None))
+    format_stack(&places(stack.frames(), None))
 }
 
 /// Finds files and lines for the stacks of all components.
@@ -113,11 +113,11 @@ impl Found {
 type Known = Option<Arc<Mutex<DebugInfo>>>;
 
 /// The machine did not let anything be read. That says nothing about the component, and the next reader tries again.
-struct NotNow;
+struct TemporaryFailure;
 
 impl Symbolizer for DebugLines {
     fn places(&self, digest: &str, frames: &[Frame]) -> Vec<Vec<Place>> {
-        places_by(frames, &self.of(digest).unwrap_or_default())
+        places_of(frames, &self.of(digest).unwrap_or_default())
     }
 }
 
@@ -133,9 +133,9 @@ impl DebugLines {
     pub(super) fn words(&self, digest: &str, stack: &Stack) -> String {
         self.remembered(digest, stack).unwrap_or_else(|| {
             let Ok(info) = self.of(digest) else { return names(stack) };
-            let places = places_by(stack.frames(), &info);
+            let places = places_of(stack.frames(), &info);
             self.found.lock().unwrap_or_else(PoisonError::into_inner).add(digest, stack.frames(), &places);
-            in_words(&places)
+            format_stack(&places)
         })
     }
 
@@ -144,7 +144,7 @@ impl DebugLines {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).words(digest, stack.frames())
     }
 
-    fn of(&self, digest: &str) -> Result<Known, NotNow> {
+    fn of(&self, digest: &str) -> Result<Known, TemporaryFailure> {
         let at_hand = || self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
         let find = || at_hand().iter().find(|(of, _)| of == digest).map(|(_, lines)| lines.clone());
         if let Some(lines) = find() {
@@ -164,7 +164,7 @@ impl DebugLines {
         Ok(lines)
     }
 
-    fn read(&self, digest: &str) -> Result<Option<DebugInfo>, NotNow> {
+    fn read(&self, digest: &str) -> Result<Option<DebugInfo>, TemporaryFailure> {
         let unreadable = || self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         if unreadable().contains(digest) {
             return Ok(None);
@@ -182,7 +182,7 @@ impl DebugLines {
         }
         // The information is the guest's own. A megabyte of it can be made to take all memory, or days, so a child
         // process tries to read it first, which harms no other run.
-        let can_read = |apart: &Arc<Apart>| apart.can_read_lines(&file, &self.effort).map_err(|_| NotNow);
+        let can_read = |apart: &Arc<Apart>| apart.can_read_lines(&file, &self.effort).map_err(|_| TemporaryFailure);
         if !self.apart.as_ref().map_or(Ok(true), can_read)? {
             let mut unreadable = unreadable();
             if unreadable.len() >= REMEMBERED {

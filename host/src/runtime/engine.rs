@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 use super::{RuntimeConfig, RuntimeError};
 
@@ -156,7 +156,7 @@ impl Ticker {
         let state = Arc::new(TickerState::default());
         let ticking = Arc::clone(&state);
         let thread = Supervisor::of_process()
-            .thread("sexton-ticker", After::Again, move || ticking.tick(&engine, tick))
+            .thread("sexton-ticker", AfterPanic::Again, move || ticking.tick(&engine, tick))
             .map_err(RuntimeError::Thread)?;
         Ok(Self { state, thread: Mutex::new(Some(thread)) })
     }

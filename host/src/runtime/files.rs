@@ -107,12 +107,12 @@ impl Files {
 
     /// Returns whether the log should say that the guest has too many: once, because a guest that goes on trying would
     /// fill it.
-    pub(super) fn tells(&mut self) -> bool {
+    pub(super) fn should_log_limit(&mut self) -> bool {
         !std::mem::replace(&mut self.told, true)
     }
 
     /// Returns whether the log should say that a path is neither a file nor a directory: once, likewise.
-    pub(super) fn tells_special(&mut self) -> bool {
+    pub(super) fn should_log_special_file(&mut self) -> bool {
         !std::mem::replace(&mut self.told_special, true)
     }
 }

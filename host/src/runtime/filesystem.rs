@@ -27,8 +27,8 @@ use crate::time::Clock;
 use super::file_streams::Pooled;
 use super::file_threads::Pool;
 use super::files::Files;
-use super::opening::{self, Refused, Wanted};
-use super::quota::{Denied, Directories, Grant, Output, Place};
+use super::opening::{self, OpenError, Wanted};
+use super::quota::{ChangeError, Directories, Grant, Output, Place};
 
 /// A granted directory that is open.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl View<'_> {
 
     /// Returns the error for a path that leads to neither a file nor a directory, and logs the first such path.
     fn special(&mut self, path: &str, what: &str) -> FsError {
-        if self.files.tells_special() {
+        if self.files.should_log_special_file() {
             let path: String = path.chars().take(200).collect();
             self.warns(format!("cannot open `{}`: it is {what}, not a file or a directory", path.escape_debug()));
         }
@@ -168,7 +168,7 @@ impl Host for View<'_> {
     }
 
     fn filesystem_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
-        if let Some(denied) = self.wasi.table.get(&error)?.downcast_ref::<Denied>() {
+        if let Some(denied) = self.wasi.table.get(&error)?.downcast_ref::<ChangeError>() {
             return Ok(Some(denied.into()));
         }
         self.wasi.filesystem_error_code(error)
@@ -243,9 +243,9 @@ impl HostDescriptor for View<'_> {
         let asked = path.clone();
         match self.pool.run(move || opening::set_times(&directory, &asked, times)).await {
             Ok(()) => Ok(()),
-            Err(Refused::Code(code)) => Err(code.into()),
-            Err(Refused::Special(what)) => Err(self.special(&path, what)),
-            Err(Refused::NotHere) => {
+            Err(OpenError::Code(code)) => Err(code.into()),
+            Err(OpenError::Special(what)) => Err(self.special(&path, what)),
+            Err(OpenError::NotHere) => {
                 self.pool.within(self.wasi.set_times_at(at, flags, path, accessed, modified)).await
             }
         }
@@ -261,7 +261,7 @@ impl HostDescriptor for View<'_> {
     ) -> FsResult<Resource<Descriptor>> {
         if let Some(why) = self.files.refused() {
             // `wasi:filesystem` has no error code for too many open files.
-            if self.files.tells() {
+            if self.files.should_log_limit() {
                 self.warns(why);
             }
             return Err(ErrorCode::Quota.into());
@@ -275,9 +275,9 @@ impl HostDescriptor for View<'_> {
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(Refused::Code(code)) => return Err(code.into()),
-            Err(Refused::Special(what)) => return Err(self.special(&path, what)),
-            Err(Refused::NotHere) => match &grant {
+            Err(OpenError::Code(code)) => return Err(code.into()),
+            Err(OpenError::Special(what)) => return Err(self.special(&path, what)),
+            Err(OpenError::NotHere) => match &grant {
                 Some(grant) => self.charged_open_in_steps(grant, at, path, wanted).await?,
                 None => self.open_in_steps(at, path, wanted).await?,
             },

@@ -12,12 +12,12 @@ use crate::task::Task;
 
 /// The kind and the imports of a component.
 #[derive(Clone, Debug)]
-pub struct Glance {
+pub struct ComponentSummary {
     kind: Kind,
     imports: Vec<String>,
 }
 
-impl Glance {
+impl ComponentSummary {
     /// Reads the outermost imports and exports of `wasm`.
     ///
     /// # Errors
@@ -67,11 +67,11 @@ impl Glance {
 
 #[cfg(test)]
 mod tests {
-    use super::Glance;
+    use super::ComponentSummary;
     use crate::runtime::LoadError;
 
-    fn glance(wat: &str) -> Result<Glance, LoadError> {
-        Glance::of(&wat::parse_str(wat).expect("a component"), 1 << 20)
+    fn glance(wat: &str) -> Result<ComponentSummary, LoadError> {
+        ComponentSummary::of(&wat::parse_str(wat).expect("a component"), 1 << 20)
     }
 
     #[test]
@@ -90,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_a_component_is_told_in_one_line() {
+    fn a_fault_of_a_component_is_reported_in_one_line() {
         let module_without_its_magic_number = b"\0asm\x0d\0\x01\0\x01\x08not wasm";
 
-        let wrong = Glance::of(module_without_its_magic_number, 1 << 20).expect_err("no module").to_string();
+        let wrong = ComponentSummary::of(module_without_its_magic_number, 1 << 20).expect_err("no module").to_string();
 
         assert!(wrong.contains("magic") && !wrong.contains(char::is_control), "{wrong:?}");
     }
@@ -103,6 +103,6 @@ mod tests {
         assert!(matches!(glance("(module)"), Err(LoadError::CoreModule)));
         assert!(matches!(glance("(component)"), Err(LoadError::NothingToRun(_))));
         let half = &wat::parse_str(r#"(component (import "a" (instance)))"#).expect("a component")[..14];
-        assert!(matches!(Glance::of(half, 1 << 20), Err(LoadError::Invalid(_))));
+        assert!(matches!(ComponentSummary::of(half, 1 << 20), Err(LoadError::Invalid(_))));
     }
 }

@@ -11,7 +11,7 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::attempt::stack::Stack;
-use crate::attempt::{Ledger, NoRoom, Order, Refusals, RunHandle, Sleeper};
+use crate::attempt::{ChargeError, Ledger, Order, Refusals, RunHandle, Sleeper};
 use crate::imports::{self, ImportsCtx, ImportsCtxView, ImportsView};
 use crate::time::Clock;
 
@@ -21,7 +21,7 @@ use super::file_threads::Pool;
 use super::files::Files;
 use super::filesystem::{self, Below, Opened};
 use super::kinds::Kind;
-use super::lanes::Turn;
+use super::lanes::GuestTask;
 use super::limits::{Meter, Space};
 use super::quota::Directories;
 use super::stdio::{Capture, Input};
@@ -53,7 +53,7 @@ pub(super) struct Guest {
     table: ResourceTable,
     wasi: WasiCtx,
     imports: ImportsCtx,
-    turn: Arc<Turn>,
+    turn: Arc<GuestTask>,
     pub(super) space: Space,
     pub(super) meter: Meter,
     pub(super) files: Files,
@@ -90,7 +90,7 @@ struct Seen {
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        self.handle.sampler.ends();
+        self.handle.sampler.guest_ended();
     }
 }
 
@@ -101,7 +101,7 @@ impl fmt::Debug for Guest {
 }
 
 impl Guest {
-    pub(super) fn new(env: &AttemptEnv, order: &Order, kind: Kind, turn: &Arc<Turn>) -> Self {
+    pub(super) fn new(env: &AttemptEnv, order: &Order, kind: Kind, turn: &Arc<GuestTask>) -> Self {
         let AttemptEnv { services, files, memory, .. } = env;
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
@@ -193,15 +193,15 @@ impl Guest {
             guest.turn.tick();
             // The tick was taken for a host call when it entered the host.
             guest.seen.handle.sampler.is_in_no_call();
-            if guest.seen.handle.sampler.wants(now) {
+            if guest.seen.handle.sampler.wants_sample(now) {
                 Self::shows_where_it_yields(&mut store, now);
             }
             // `watch` decides whether a guest that yields goes on.
             Ok(UpdateDeadline::Yield(1))
         });
-        store.call_hook(Self::crossed);
+        store.call_hook(Self::on_call_hook);
         #[cfg(test)]
-        store.call_hook(Self::crossed_by_the_clock);
+        store.call_hook(Self::on_timed_call_hook);
         Ok(store)
     }
 
@@ -211,23 +211,23 @@ impl Guest {
     }
 
     /// Counts what the host holds for the guest's handles, if much may be uncounted.
-    fn takes_stock(&mut self) -> Result<(), NoRoom> {
+    fn charge_handles(&mut self) -> Result<(), ChargeError> {
         let ledger = &self.space.ledger;
-        ledger.expects(CALL);
+        ledger.expect_handles(CALL);
         if !ledger.is_due() {
             return Ok(());
         }
-        ledger.counted(imports::held_by::<Self>(&mut self.table))
+        ledger.set_handle_bytes(imports::held_by::<Self>(&mut self.table))
     }
 
-    fn crossed(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
+    fn on_call_hook(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        let counted = guest.meter.crossed(hook, guest.turn.yields());
+        let counted = guest.meter.count_crossing(hook, guest.turn.yields());
         if !hook.exiting_host() {
             guest.turn.enters_host(guest.meter.in_host_since().unwrap_or_else(Instant::now));
         } else {
             // Before its first instruction the guest was in the host as well, which made room for it.
-            let now = guest.meter.went_on().unwrap_or_else(Instant::now);
+            let now = guest.meter.resumed_at().unwrap_or_else(Instant::now);
             guest.turn.leaves_host(now);
             if guest.seen.fuel_known {
                 guest.turn.fuel_known();
@@ -237,12 +237,12 @@ impl Guest {
         match hook {
             CallHook::CallingHost => {
                 Self::looked_at(&mut store);
-                store.data_mut().takes_stock()?;
+                store.data_mut().charge_handles()?;
             }
             CallHook::ReturningFromHost => {
-                let now = guest.meter.went_on().unwrap_or_else(Instant::now);
+                let now = guest.meter.resumed_at().unwrap_or_else(Instant::now);
                 // Only here is it known to be a call: the ticker's yields enter the host in the same way.
-                if guest.seen.handle.sampler.wants(now) {
+                if guest.seen.handle.sampler.wants_sample(now) {
                     Self::shows_the_call(&mut store, now);
                 }
                 let guest = store.data_mut();
@@ -260,24 +260,24 @@ impl Guest {
         Ok(())
     }
 
-    /// Does the same as [`Self::crossed`], and reads the thread's clock on both sides of the moment from or to which a
+    /// Does the same as [`Self::on_call_hook`], and reads the thread's clock on both sides of the moment from or to which a
     /// guest's accounts count.
     #[cfg(test)]
-    fn crossed_by_the_clock(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
+    fn on_timed_call_hook(mut store: StoreContextMut<'_, Self>, hook: CallHook) -> wasmtime::Result<()> {
         let handle = Arc::clone(&store.data().seen.handle);
         let [at_least, at_most] = &handle.stopwatches;
         if !hook.exiting_host() {
             at_least.stops();
-            return Self::crossed(store, hook); // which stops the other stopwatch
+            return Self::on_call_hook(store, hook); // which stops the other stopwatch
         }
         // A guest whose call is dropped only seems to go on.
         let goes_on = !store.data().turn.ending();
         if goes_on {
-            at_most.goes_on();
+            at_most.resume();
         }
-        Self::crossed(wasmtime::AsContextMut::as_context_mut(&mut store), hook)?;
+        Self::on_call_hook(wasmtime::AsContextMut::as_context_mut(&mut store), hook)?;
         if goes_on {
-            at_least.goes_on();
+            at_least.resume();
         }
         Ok(())
     }
@@ -294,7 +294,7 @@ impl Guest {
         let usage = &seen.handle.usage;
         usage.fuel_used(fuel);
         usage.has_memory(guest.space.ledger.total());
-        usage.called(guest.meter.host_calls(guest.turn.yields()));
+        usage.set_calls(guest.meter.host_calls(guest.turn.yields()));
         // Its slice of fuel is used up. A call just before that is taken for a yield, which does no harm.
         let yields = fuel >= seen.yields_at;
         if yields {
@@ -306,7 +306,7 @@ impl Guest {
             seen.handle.sampler.enters_call(now);
         }
         let affordable = (seen.spent + seen.cost) * BUDGET <= now.saturating_duration_since(seen.handle.started);
-        let wanted = seen.handle.sampler.wants(now);
+        let wanted = seen.handle.sampler.wants_sample(now);
         if yields && wanted {
             Self::shows_where_it_yields(store, now);
         } else if !yields && (wanted || affordable) {
@@ -318,7 +318,7 @@ impl Guest {
     fn shows_where_it_yields(store: &mut StoreContextMut<'_, Self>, now: Instant) {
         let stack = stack_of(&WasmBacktrace::force_capture(&*store)).ahead();
         let handle = &store.data().seen.handle;
-        handle.sampler.give(now, handle.used(), &stack);
+        handle.sampler.record(now, handle.used(), &stack);
     }
 
     /// Gives its watchers the guest's stack in the host call that it returns from. A guest that has yielded is in no
@@ -326,8 +326,8 @@ impl Guest {
     fn shows_the_call(store: &mut StoreContextMut<'_, Self>, now: Instant) {
         if !store.data().turn.ending() && store.data().seen.handle.sampler.is_in_call() {
             let handle = Self::rests(store);
-            let stack = handle.sampler.resting().map(|(_, stack)| stack).unwrap_or_default();
-            handle.sampler.give(now, handle.used(), &stack);
+            let stack = handle.sampler.current_wait().map(|(_, stack)| stack).unwrap_or_default();
+            handle.sampler.record(now, handle.used(), &stack);
         }
     }
 
@@ -339,7 +339,7 @@ impl Guest {
             guest.turn.calls();
             guest.seen.handle.sampler.enters_call(guest.meter.in_host_since().unwrap_or_else(Instant::now));
         }
-        if !store.data().seen.handle.sampler.has_come_to_rest() {
+        if !store.data().seen.handle.sampler.stack_is_captured() {
             let start = Instant::now();
             let stack = stack_of(&WasmBacktrace::force_capture(&*store));
             let seen = &mut store.data_mut().seen;
@@ -366,7 +366,7 @@ fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCt
         wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
     }
     if let Some(sleeper) = order.handle.sleeper() {
-        virtual_clocks::furnish(sleeper, &mut wasi);
+        virtual_clocks::install_clocks(sleeper, &mut wasi);
     }
     wasi.build()
 }

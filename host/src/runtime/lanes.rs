@@ -18,16 +18,16 @@ use std::time::{Duration, Instant};
 
 use async_task::{Builder, Task, WithInfo};
 
-pub(super) use turn::{SPINS, Turn};
+pub(super) use turn::{GuestTask, SPINS};
 
 use crate::attempt::Lane;
 use crate::cpu_time;
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 use super::RuntimeError;
-use super::answers::Answers;
+use super::answers::WakeBatch;
 use super::engine::Ticker;
-use queues::{Gear, Job, Queues};
+use queues::{Job, Queues, ThreadClass};
 
 /// Niceness of the faster threads, so that they give way to the host's own. Linux counts niceness by thread.
 const FAST_NICE: i32 = 5;
@@ -39,7 +39,7 @@ const SLOW_NICE: i32 = 10;
 
 thread_local! {
     /// The kind of guest thread that this is, if it is one.
-    static GUEST_THREAD: Cell<Option<Gear>> = const { Cell::new(None) };
+    static GUEST_THREAD: Cell<Option<ThreadClass>> = const { Cell::new(None) };
     /// Whether this thread's priority has been lowered.
     static LOWERED: Cell<bool> = const { Cell::new(false) };
 }
@@ -61,7 +61,7 @@ struct Shared {
     fast: Threads,
     slow: Threads,
     ticker: Arc<Ticker>,
-    answers: Arc<Answers>,
+    answers: Arc<WakeBatch>,
 }
 
 /// The threads of one gear. Each gear has a lock of its own, because a slow thread may lose the processor while it
@@ -80,7 +80,7 @@ struct State {
 }
 
 /// A turn that is over: its lane, its guest, and how long it took.
-type Done = (Lane, Arc<Turn>, Duration);
+type Done = (Lane, Arc<GuestTask>, Duration);
 
 impl Lanes {
     /// Starts a pair of guest threads for each of `cores`. `io` is the current runtime there, and drives what guests
@@ -89,13 +89,13 @@ impl Lanes {
         let shared =
             Arc::new(Shared { fast: Threads::default(), slow: Threads::default(), ticker, answers: Arc::default() });
         let lanes = Self { shared, threads: Mutex::new(Vec::new()) };
-        for (gear, name) in [(Gear::Fast, "guest"), (Gear::Slow, "spent")] {
+        for (gear, name) in [(ThreadClass::Fast, "guest"), (ThreadClass::Slow, "spent")] {
             for n in 0..cores {
                 let shared = Arc::clone(&lanes.shared);
                 let io = io.clone();
                 let serve = move || shared.serve(gear, &io);
                 let thread = Supervisor::of_process()
-                    .thread(&format!("sexton-{name}-{n}"), After::Again, serve)
+                    .thread(&format!("sexton-{name}-{n}"), AfterPanic::Again, serve)
                     .map_err(RuntimeError::Thread)?;
                 lanes.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
             }
@@ -104,7 +104,7 @@ impl Lanes {
     }
 
     /// Spawns `future` on the guest threads. It is dropped there, too, even if the task is dropped.
-    pub(super) fn spawn<F>(&self, turn: Arc<Turn>, future: F) -> Task<F::Output, Arc<Turn>>
+    pub(super) fn spawn<F>(&self, turn: Arc<GuestTask>, future: F) -> Task<F::Output, Arc<GuestTask>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -120,12 +120,12 @@ impl Lanes {
     }
 
     /// Waits for a spawned guest; returns `None` if it was given up.
-    pub(super) async fn wait<T>(&self, task: Task<T, Arc<Turn>>) -> Option<T> {
+    pub(super) async fn wait<T>(&self, task: Task<T, Arc<GuestTask>>) -> Option<T> {
         self.shared.answers.wait(task.fallible()).await
     }
 
     /// Makes the waker of a guest that must end: it wakes the guest ahead of all others in the queue.
-    pub(super) fn expedite(&self, turn: &Arc<Turn>, guest: &Waker) -> Waker {
+    pub(super) fn expedite(&self, turn: &Arc<GuestTask>, guest: &Waker) -> Waker {
         Waker::from(Arc::new(Expedite {
             shared: Arc::clone(&self.shared),
             turn: Arc::clone(turn),
@@ -155,7 +155,7 @@ impl Lanes {
 
 struct Expedite {
     shared: Arc<Shared>,
-    turn: Arc<Turn>,
+    turn: Arc<GuestTask>,
     guest: Waker,
 }
 
@@ -163,8 +163,8 @@ impl std::task::Wake for Expedite {
     fn wake(self: Arc<Self>) {
         // Set first: a thread that queues the guest right now either sees it, or has queued the guest where the loop
         // below finds it.
-        self.turn.hurry();
-        for gear in [Gear::Slow, Gear::Fast] {
+        self.turn.make_urgent();
+        for gear in [ThreadClass::Slow, ThreadClass::Fast] {
             let job = self.shared.threads(gear).lock().queues.remove(gear, &self.turn);
             if let Some(job) = job {
                 self.shared.push(job, false);
@@ -183,10 +183,10 @@ impl Threads {
 }
 
 impl Shared {
-    fn threads(&self, gear: Gear) -> &Threads {
+    fn threads(&self, gear: ThreadClass) -> &Threads {
         match gear {
-            Gear::Fast => &self.fast,
-            Gear::Slow => &self.slow,
+            ThreadClass::Fast => &self.fast,
+            ThreadClass::Slow => &self.slow,
         }
     }
 
@@ -194,7 +194,7 @@ impl Shared {
     fn push(&self, job: Job, yielded: bool) {
         loop {
             let lane = job.metadata().choose_lane();
-            let threads = self.threads(Gear::of(lane));
+            let threads = self.threads(ThreadClass::of(lane));
             let mut state = threads.lock();
             if state.stopping {
                 // No thread would poll it any more, so it ends by being dropped: outside of the lock, because its drop
@@ -204,12 +204,12 @@ impl Shared {
                 return;
             }
             // The guest may have become urgent before the lock was taken.
-            if lane != Lane::Urgent && job.metadata().hurries() {
+            if lane != Lane::Urgent && job.metadata().is_urgent() {
                 continue;
             }
             // The thread that has just polled the guest looks for the next one at once, and finds this one. Waking
             // another thread with every slice of a guest that spins alone takes the system a third of the time.
-            let finds_it = yielded && state.queues.is_empty() && GUEST_THREAD.get() == Some(Gear::of(lane));
+            let finds_it = yielded && state.queues.is_empty() && GUEST_THREAD.get() == Some(ThreadClass::of(lane));
             state.queues.push(lane, job);
             let wake = state.sleeping > 0 && !finds_it;
             drop(state);
@@ -220,28 +220,28 @@ impl Shared {
         }
     }
 
-    fn serve(&self, gear: Gear, io: &tokio::runtime::Handle) {
+    fn serve(&self, gear: ThreadClass, io: &tokio::runtime::Handle) {
         let _io = io.enter();
-        lower_priority(if gear == Gear::Fast { FAST_NICE } else { SLOW_NICE });
+        lower_priority(if gear == ThreadClass::Fast { FAST_NICE } else { SLOW_NICE });
         GUEST_THREAD.set(Some(gear));
         let _busy = Busy::begin(&self.ticker);
         let mut done = None;
         while let Some((job, lane)) = self.next(gear, done.take()) {
             if !job.metadata().is_new() {
-                self.answers.give();
+                self.answers.wake_all();
             }
             let turn = Arc::clone(job.metadata());
             let start = Instant::now();
             job.run();
             done = Some((lane, turn, start.elapsed()));
-            self.answers.give_if_late();
+            self.answers.wake_if_late();
         }
         GUEST_THREAD.set(None);
-        self.answers.give();
+        self.answers.wake_all();
     }
 
     /// Charges the turn `done`, waits for the next guest and returns it; returns `None` when the threads must end.
-    fn next(&self, gear: Gear, done: Option<Done>) -> Option<(Job, Lane)> {
+    fn next(&self, gear: ThreadClass, done: Option<Done>) -> Option<(Job, Lane)> {
         let threads = self.threads(gear);
         let mut state = threads.lock();
         if let Some((lane, turn, time)) = done {
@@ -258,7 +258,7 @@ impl Shared {
             if !given {
                 // Given before the thread sleeps, because a caller that waits for an ended run may bring the next one.
                 drop(state);
-                self.answers.give();
+                self.answers.wake_all();
                 given = true;
                 state = threads.lock();
                 continue;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{CallHook, ResourceLimiter};
 
-use crate::attempt::{Ledger, NoRoom};
+use crate::attempt::{ChargeError, Ledger};
 use crate::task::Limits;
 
 /// A limit that a guest reached in a host call, which ends it with a trap.
@@ -46,7 +46,7 @@ pub(super) struct Space {
     elements: u64,
     elements_limit: u64,
     /// The reason that memory was refused, if it was.
-    pub(super) memory_refused: Option<NoRoom>,
+    pub(super) memory_refused: Option<ChargeError>,
     /// Whether table elements were refused.
     pub(super) table_refused: bool,
 }
@@ -61,8 +61,8 @@ impl Space {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if that is more than the attempt may have.
-    pub(super) fn holds(&mut self, bytes: u64) -> Result<(), NoRoom> {
+    /// [`ChargeError`] if that is more than the attempt may have.
+    pub(super) fn holds(&mut self, bytes: u64) -> Result<(), ChargeError> {
         let state = self.state.saturating_add(bytes);
         let charged = |state: u64| state.saturating_sub(FREE);
         self.ledger.keep(charged(state) - charged(self.state)).map_err(|no_room| no_room.for_state(state))?;
@@ -137,7 +137,7 @@ impl Meter {
     /// # Errors
     ///
     /// [`Breach::HostCalls`] for the first call that is one too many.
-    pub(super) fn crossed(&mut self, hook: CallHook, yields: u64) -> Result<(), Breach> {
+    pub(super) fn count_crossing(&mut self, hook: CallHook, yields: u64) -> Result<(), Breach> {
         if hook.exiting_host() {
             if let Some(since) = self.since.take() {
                 let now = Instant::now();
@@ -162,7 +162,7 @@ impl Meter {
     }
 
     /// Returns when the guest last went on after a call.
-    pub(super) fn went_on(&self) -> Option<Instant> {
+    pub(super) fn resumed_at(&self) -> Option<Instant> {
         self.went_on
     }
 

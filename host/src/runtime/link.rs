@@ -50,7 +50,7 @@ impl Prepared {
     }
 
     /// Returns whether the guest can be told that it must end.
-    pub(super) fn heeds(&self) -> bool {
+    pub(super) fn supports_cancellation(&self) -> bool {
         self.heeds
     }
 
@@ -69,7 +69,7 @@ impl Prepared {
     }
 
     /// Notes that a run of it ended with `ending`, after it `used` so much processor time.
-    pub(super) fn behaved(&self, ending: &Ending, used: Duration) {
+    pub(super) fn record_end(&self, ending: &Ending, used: Duration) {
         let ended = matches!(ending, Ending::Other(Outcome::TimedOut | Outcome::OutOfFuel | Outcome::Killed));
         self.hog.store(ended && used >= SPINS, Ordering::Relaxed);
     }
@@ -201,14 +201,14 @@ pub(super) fn check(imports: &[String], task: &Task) -> Result<(), Refusal> {
     }
     let mut message = Vec::new();
     if !unknown.is_empty() {
-        message.push(format!("imports what this host does not have: {}", unknown.join(", ")));
+        message.push(format!("imports interfaces that this host does not have: {}", unknown.join(", ")));
     }
     if !ungranted.is_empty() {
         let mut lines: Vec<String> = missing.into_values().collect();
         // Several capabilities may depend on one grant.
         lines.dedup();
         message.push(format!(
-            "imports what its manifest does not grant: {}; add to {}.toml:\n[tasks.{}.grants]\n{}",
+            "imports interfaces that its manifest does not grant: {}; add to {}.toml:\n[tasks.{}.grants]\n{}",
             ungranted.join(", "),
             task.plugin,
             task.key.task,

@@ -18,7 +18,7 @@ use super::components::{self, Component, LoadError, look};
 use super::lanes::lower_priority;
 use super::wording;
 use super::{RuntimeConfig, RuntimeError};
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
 
@@ -99,7 +99,7 @@ impl Loader {
             let shared = Arc::clone(&shared);
             let with_slow = n > 0;
             Supervisor::of_process()
-                .thread(&format!("sexton-load-{n}"), After::Again, move || shared.work(with_slow))
+                .thread(&format!("sexton-load-{n}"), AfterPanic::Again, move || shared.work(with_slow))
                 .map_err(RuntimeError::Thread)?;
         }
         Ok(Self { shared, max_component: config.max_component })
@@ -177,13 +177,13 @@ impl Shared {
             return reply(answer, Err(error));
         }
         self.cache.keep_source(&digest, &wasm);
-        if let Some(compiled) = whole(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
+        if let Some(compiled) = catch_panic(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
             return reply(answer, Component::of(&self.engine, compiled, digest, size));
         }
         let Some(apart) = &self.apart else {
             return reply(answer, self.compile_here(&digest, &wasm));
         };
-        let file = match self.cache.nameless(&wasm) {
+        let file = match self.cache.unnamed_file(&wasm) {
             Ok(file) => file,
             Err(error) => return reply(answer, Err(LoadError::NotCompiled(format!("cannot keep its bytes: {error}")))),
         };
@@ -206,7 +206,7 @@ impl Shared {
         }
         let wanted = || !answer.is_closed() && !self.queue().over;
         let start = Instant::now();
-        let compiled = whole(|| {
+        let compiled = catch_panic(|| {
             let compile = |code| apart.compile(&source.file, code, turn, wanted);
             self.cache.keep(&self.engine, &source.digest, compile)
         });
@@ -222,7 +222,7 @@ impl Shared {
             Err(Failure::NoRoom(reason)) => LoadError::NotCompiled(format!("cannot keep its code: {reason}")),
             Err(Failure::Error(error)) => error,
         };
-        if !error.may_pass() {
+        if !error.is_temporary() {
             self.remember(&source.digest, Known::Bad(error.clone()));
         }
         reply(answer, Err(error));
@@ -236,7 +236,7 @@ impl Shared {
             let compiled = instances::precompile(&self.engine, &wasm).map_err(invalid)?;
             io::Write::write_all(&mut code, &compiled).map_err(|error| Failure::NoRoom(error.to_string()))
         };
-        match whole(|| self.cache.keep(&self.engine, digest, compile)) {
+        match catch_panic(|| self.cache.keep(&self.engine, digest, compile)) {
             Ok(compiled) => Component::of(&self.engine, compiled, digest.to_owned(), wasm.len() as u64),
             Err(Failure::Error(error)) => Err(error),
             Err(Failure::NoRoom(reason)) => Err(LoadError::NotCompiled(format!("cannot keep its code: {reason}"))),
@@ -260,7 +260,7 @@ impl Shared {
 
 /// Turns a panic while code is made or loaded into an error: it is a bug, and must not stop other components from
 /// loading.
-fn whole<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+fn catch_panic<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let done = Supervisor::of_process().watched("component loader", work);
     done.unwrap_or_else(|| Err(Failure::Error(LoadError::Crashed("it panicked".into()))))
 }

@@ -31,7 +31,7 @@ pub(super) struct Wanted {
 
 /// The reason that there is no descriptor.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum OpenError {
     /// The error code for the guest.
     Code(ErrorCode),
     /// The path leads to neither a file nor a directory, but to this.
@@ -40,7 +40,7 @@ pub(super) enum Refused {
     NotHere,
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for OpenError {
     fn from(error: io::Error) -> Self {
         Self::Code(ErrorCode::from(error))
     }
@@ -101,8 +101,8 @@ impl Wanted {
 }
 
 /// Opens `path` below `directory`. This blocks no longer than the disk takes.
-pub(super) fn open(directory: &Dir, path: &str, wanted: Wanted) -> Result<Descriptor, Refused> {
-    wanted.check(directory.perms).map_err(Refused::Code)?;
+pub(super) fn open(directory: &Dir, path: &str, wanted: Wanted) -> Result<Descriptor, OpenError> {
+    wanted.check(directory.perms).map_err(OpenError::Code)?;
     let file = open_below(&directory.dir, path, wanted.system_flags())?;
     descriptor(file, directory.perms, wanted)
 }
@@ -117,13 +117,13 @@ pub(super) fn look(directory: &Dir, path: &str) -> Option<OwnedFd> {
 }
 
 /// Sets the times of the file that a path below `directory` leads to; links are followed.
-pub(super) fn set_times(directory: &Dir, path: &str, times: FileTimes) -> Result<(), Refused> {
+pub(super) fn set_times(directory: &Dir, path: &str, times: FileTimes) -> Result<(), OpenError> {
     if directory.perms.write_not_permitted() {
-        return Err(Refused::Code(ErrorCode::NotPermitted));
+        return Err(OpenError::Code(ErrorCode::NotPermitted));
     }
     // Either mode will do, because the owner of a read-only file may set its times, too.
     let opened = match open_below(&directory.dir, path, OFlags::WRONLY) {
-        Err(Refused::Code(ErrorCode::Access | ErrorCode::IsDirectory)) => {
+        Err(OpenError::Code(ErrorCode::Access | ErrorCode::IsDirectory)) => {
             open_below(&directory.dir, path, OFlags::RDONLY)
         }
         opened => opened,
@@ -134,10 +134,10 @@ pub(super) fn set_times(directory: &Dir, path: &str, times: FileTimes) -> Result
 }
 
 /// Makes the guest's descriptor of an opened file.
-pub(super) fn descriptor(file: File, perms: FsPerms, wanted: Wanted) -> Result<Descriptor, Refused> {
+pub(super) fn descriptor(file: File, perms: FsPerms, wanted: Wanted) -> Result<Descriptor, OpenError> {
     match plain(&file)? {
         Plain::Directory => Ok(Descriptor::Dir(Dir::new(file, perms, wanted.mode(), false))),
-        Plain::File if wanted.open.contains(OpenFlags::DIRECTORY) => Err(Refused::Code(ErrorCode::NotDirectory)),
+        Plain::File if wanted.open.contains(OpenFlags::DIRECTORY) => Err(OpenError::Code(ErrorCode::NotDirectory)),
         Plain::File => Ok(Descriptor::File(WasiFile::new(file, perms, wanted.mode(), false))),
     }
 }
@@ -148,7 +148,7 @@ enum Plain {
     Directory,
 }
 
-fn plain(file: &File) -> Result<Plain, Refused> {
+fn plain(file: &File) -> Result<Plain, OpenError> {
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Ok(Plain::Directory);
@@ -156,14 +156,14 @@ fn plain(file: &File) -> Result<Plain, Refused> {
     if kind.is_file() {
         return Ok(Plain::File);
     }
-    Err(Refused::Special(match () {
+    Err(OpenError::Special(match () {
         () if kind.is_fifo() => "a pipe",
         () if kind.is_socket() => "a socket",
         () => "a device",
     }))
 }
 
-fn open_below(directory: &File, path: &str, flags: OFlags) -> Result<File, Refused> {
+fn open_below(directory: &File, path: &str, flags: OFlags) -> Result<File, OpenError> {
     // NOCTTY keeps an opened terminal from becoming the host's.
     let all = flags | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
@@ -179,11 +179,11 @@ fn open_below(directory: &File, path: &str, flags: OFlags) -> Result<File, Refus
             Ok(file)
         }
         // The path leads out of the directory.
-        Some(Err(Errno::XDEV)) => Err(Refused::Code(ErrorCode::NotPermitted)),
+        Some(Err(Errno::XDEV)) => Err(OpenError::Code(ErrorCode::NotPermitted)),
         // Sandboxes that do not know the call say that it is not permitted.
-        None | Some(Err(Errno::NOSYS | Errno::PERM)) => Err(Refused::NotHere),
+        None | Some(Err(Errno::NOSYS | Errno::PERM)) => Err(OpenError::NotHere),
         // The path names a pipe without a reader, or a socket.
-        Some(Err(Errno::NXIO)) => Err(Refused::Special("a pipe, a socket or a device")),
+        Some(Err(Errno::NXIO)) => Err(OpenError::Special("a pipe, a socket or a device")),
         Some(Err(error)) => Err(io::Error::from(error).into()),
     }
 }
@@ -218,16 +218,16 @@ mod tests {
                 for open in [OpenFlags::empty(), OpenFlags::CREATE, OpenFlags::TRUNCATE] {
                     let opened = super::open(&box_, path, wanted(open, flags));
                     assert!(
-                        matches!(opened, Err(Refused::Special(_))),
+                        matches!(opened, Err(OpenError::Special(_))),
                         "{path} {flags:?} {open:?}: {:?}",
                         opened.err()
                     );
                 }
             }
             let touched = set_times(&box_, path, FileTimes::new());
-            assert!(matches!(touched, Err(Refused::Special(_))), "{path}: {touched:?}");
+            assert!(matches!(touched, Err(OpenError::Special(_))), "{path}: {touched:?}");
             let opened = super::open(&box_, path, wanted(OpenFlags::DIRECTORY, read));
-            assert!(matches!(opened, Err(Refused::Code(ErrorCode::NotDirectory))), "{path}: {:?}", opened.err());
+            assert!(matches!(opened, Err(OpenError::Code(ErrorCode::NotDirectory))), "{path}: {:?}", opened.err());
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
                 Ok("file")
             }
             Ok(Descriptor::Dir(_)) => Ok("directory"),
-            Err(Refused::Code(code)) => Err(code),
+            Err(OpenError::Code(code)) => Err(code),
             Err(other) => panic!("{path}: {other:?}"),
         };
         let (both, only) = (FsPerms::ReadWrite, FsPerms::ReadOnly);

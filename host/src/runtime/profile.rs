@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::attempt::stack::{Place, Stack};
-use crate::attempt::{Doing, RunHandle, Sample, Taken, TooManyWatch};
+use crate::attempt::{Activity, RunHandle, Sample, Samples, TooManyObservers};
 use crate::time::Timestamp;
 
-use super::whereabouts::waits_in;
+use super::whereabouts::wait_text;
 
 /// Time between two samples of a guest that computes.
 const COMPUTING: Duration = Duration::from_millis(1);
@@ -43,18 +43,18 @@ impl RunHandle {
     ///
     /// # Errors
     ///
-    /// [`TooManyWatch`] if too many watch the guest already.
-    pub async fn profile(&self, length: Duration, now: Timestamp) -> Result<Value, TooManyWatch> {
+    /// [`TooManyObservers`] if too many watch the guest already.
+    pub async fn profile(&self, length: Duration, now: Timestamp) -> Result<Value, TooManyObservers> {
         let look = self.sampler.look(Some(COMPUTING), MOST_SAMPLES)?;
         let start = Instant::now();
         let mut beat = tokio::time::interval(RESTING);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while start.elapsed() < length && !self.sampler.is_over() {
             beat.tick().await;
-            if let Some((doing, stack)) = self.resting(SILENCE) {
+            if let Some((doing, stack)) = self.waiting_call(SILENCE) {
                 look.put(doing, self.used(), &stack);
             } else if look.last().unwrap_or(start).elapsed() >= SILENCE {
-                look.put(Doing::Queued, self.used(), &Stack::default());
+                look.put(Activity::Queued, self.used(), &Stack::default());
             }
         }
         let end = Instant::now();
@@ -74,18 +74,18 @@ impl RunHandle {
 
 /// A column of distinct values.
 #[derive(Debug)]
-struct Once<T> {
+struct Interned<T> {
     rows: Vec<T>,
     known: HashMap<T, usize>,
 }
 
-impl<T> Default for Once<T> {
+impl<T> Default for Interned<T> {
     fn default() -> Self {
         Self { rows: Vec::new(), known: HashMap::new() }
     }
 }
 
-impl<T: Clone + Eq + Hash> Once<T> {
+impl<T: Clone + Eq + Hash> Interned<T> {
     /// Returns the number of `row`, which is added if it is new.
     fn number(&mut self, row: T) -> usize {
         if let Some(number) = self.known.get(&row) {
@@ -131,16 +131,16 @@ struct Node {
 
 #[derive(Debug, Default)]
 struct Tables {
-    strings: Once<String>,
-    funcs: Once<Func>,
-    frames: Once<Frame>,
-    stacks: Once<Node>,
+    strings: Interned<String>,
+    funcs: Interned<Func>,
+    frames: Interned<Frame>,
+    stacks: Interned<Node>,
     /// For each sample: its stack, the milliseconds since the sample before, and those until the next.
     samples: Vec<(Option<usize>, f64, f64)>,
 }
 
 impl Tables {
-    fn read(&mut self, taken: &Taken, places: &[Vec<Place>], start: Instant, end: Instant) {
+    fn read(&mut self, taken: &Samples, places: &[Vec<Place>], start: Instant, end: Instant) {
         let mut before = start;
         let next = taken.samples.iter().skip(1).map(|sample| sample.at).chain([end]);
         for (sample, next) in taken.samples.iter().zip(next) {
@@ -161,9 +161,9 @@ impl Tables {
         }
         let host = |function: String| Place { function, file: None, line: None };
         match &sample.doing {
-            Doing::Computing => prefix,
-            Doing::Waiting { .. } => Some(self.frame(&host(waits_in(&sample.doing)), WAITS, 0, prefix)),
-            Doing::Queued => Some(self.frame(&host("queued, no turn on a processor".to_owned()), QUEUES, 0, None)),
+            Activity::Computing => prefix,
+            Activity::Waiting { .. } => Some(self.frame(&host(wait_text(&sample.doing)), WAITS, 0, prefix)),
+            Activity::Queued => Some(self.frame(&host("queued, no turn on a processor".to_owned()), QUEUES, 0, None)),
         }
     }
 

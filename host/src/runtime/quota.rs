@@ -24,8 +24,8 @@ use crate::attempt::Refusals;
 use crate::supervisor::{Supervisor, caught};
 use crate::task::{Directory, Quota};
 
-use room::Room;
-pub(super) use room::{Denied, Place};
+use room::DirectoryLock;
+pub(super) use room::{ChangeError, Place};
 pub(super) use stream::Output;
 use walk::{Id, Used};
 
@@ -149,7 +149,7 @@ impl Grant {
     /// given up when its answer is no longer wanted.
     ///
     /// It must be called on the runtime of guests' timers and sockets, as guests' calls are.
-    fn begin<T, F>(self: &Arc<Self>, work: impl FnOnce(Room) -> F + Send + 'static) -> oneshot::Receiver<T>
+    fn begin<T, F>(self: &Arc<Self>, work: impl FnOnce(DirectoryLock) -> F + Send + 'static) -> oneshot::Receiver<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send,
@@ -171,7 +171,7 @@ impl Grant {
     }
 
     /// Does `work` like [`Self::begin`], and waits for its answer.
-    async fn alone<T, F>(self: &Arc<Self>, work: impl FnOnce(Room) -> F + Send + 'static) -> T
+    async fn alone<T, F>(self: &Arc<Self>, work: impl FnOnce(DirectoryLock) -> F + Send + 'static) -> T
     where
         T: Send + 'static,
         F: Future<Output = T> + Send,
@@ -180,10 +180,10 @@ impl Grant {
     }
 
     /// Waits until no other guest changes the directory.
-    async fn room(self: &Arc<Self>) -> Room {
+    async fn room(self: &Arc<Self>) -> DirectoryLock {
         let account = Arc::clone(self.account());
         let state = Arc::clone(&account.state).lock_owned().await;
-        Room::new(Arc::clone(self), account, state)
+        DirectoryLock::new(Arc::clone(self), account, state)
     }
 }
 
@@ -216,7 +216,7 @@ impl State {
         })
     }
 
-    fn may_be_measured_again(&self, now: Instant) -> bool {
+    fn may_remeasure(&self, now: Instant) -> bool {
         self.measured.is_none_or(|last| last.is_older_than(FULL_FOR, SELDOM_WHILE_FULL, now))
     }
 

@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamResult};
 
 use crate::attempt::{LogLine, RunHandle};
-use crate::run::Kept;
+use crate::run::CappedText;
 use crate::time::Clock;
 
 /// Longer lines are logged in pieces, so that a guest that never ends a line is not buffered for ever.
@@ -62,15 +62,15 @@ impl Capture {
 }
 
 /// Returns the first `limit` bytes that were printed, as text.
-pub(super) fn kept(bytes: &[u8], cut: bool, limit: u64) -> Kept {
+pub(super) fn kept(bytes: &[u8], cut: bool, limit: u64) -> CappedText {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(limit)]).into_owned();
-    Kept { text, cut: cut || bytes.len() > limit }
+    CappedText { text, cut: cut || bytes.len() > limit }
 }
 
 impl Captured {
     fn write(&mut self, bytes: &[u8]) {
-        self.handle.usage.handed_over(bytes.len());
+        self.handle.usage.add_sent(bytes.len());
         let room = self.limit - self.bytes.len();
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.cut |= bytes.len() > room;
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn output_over_the_limit_is_cut_and_the_guest_goes_on() {
+    fn output_over_the_limit_is_cut_and_the_guest_continues() {
         let (mut capture, _handle) = capture(5);
 
         for _ in 0..3 {
@@ -206,8 +206,8 @@ mod tests {
         let (bytes, cut) = capture.take();
 
         assert_eq!((bytes.as_slice(), cut), (b"abcab".as_slice(), true));
-        assert_eq!(kept(&bytes, cut, 3), Kept { text: "abc".into(), cut: true });
-        assert_eq!(kept(b"abc", false, 3), Kept { text: "abc".into(), cut: false });
+        assert_eq!(kept(&bytes, cut, 3), CappedText { text: "abc".into(), cut: true });
+        assert_eq!(kept(b"abc", false, 3), CappedText { text: "abc".into(), cut: false });
         assert_eq!(capture.check_write().unwrap(), WRITE);
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attempt::stack::Stack;
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 use super::RuntimeError;
 use super::debug_lines::{DebugLines, names};
@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// A stack that waits to be put into words.
 #[derive(Debug)]
-struct Asked {
+struct Queued {
     /// The digest of the stack's component.
     digest: String,
     stack: Stack,
@@ -53,7 +53,7 @@ struct Asked {
 #[derive(Debug)]
 pub(super) struct SymbolizerThread {
     lines: Arc<DebugLines>,
-    queue: mpsc::Sender<Asked>,
+    queue: mpsc::Sender<Queued>,
     patience: Patience,
     /// Whether the host stops.
     stopping: watch::Sender<bool>,
@@ -69,17 +69,17 @@ impl SymbolizerThread {
         let (queue, mut asked) = mpsc::channel(WAITING);
         let found_by = Arc::clone(&lines);
         Supervisor::of_process()
-            .thread("sexton-words", After::Again, move || answer(&found_by, &mut asked))
+            .thread("sexton-words", AfterPanic::Again, move || answer(&found_by, &mut asked))
             .map_err(RuntimeError::Thread)?;
         Ok(Self { lines, queue, patience: PATIENCE, stopping: watch::Sender::new(false) })
     }
 
     /// Has all ends wait for their words no longer than a moment from now on, because the host stops.
-    pub(super) fn hurry(&self) {
+    pub(super) fn shorten_waits(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// Returns whether [`SymbolizerThread::hurry`] was called.
+    /// Returns whether [`SymbolizerThread::shorten_waits`] was called.
     #[cfg(test)]
     pub(super) fn is_in_a_hurry(&self) -> bool {
         *self.stopping.borrow()
@@ -93,15 +93,15 @@ impl SymbolizerThread {
         }
         let found = async {
             let (answer, found) = oneshot::channel();
-            let asked = Asked { digest: digest.to_owned(), stack: stack.clone(), answer };
+            let asked = Queued { digest: digest.to_owned(), stack: stack.clone(), answer };
             self.queue.send(asked).await.ok()?;
             found.await.ok()
         };
-        self.patiently(found).await.unwrap_or_else(|| names(&stack))
+        self.within_patience(found).await.unwrap_or_else(|| names(&stack))
     }
 
     /// Returns the output of `found`, unless patience ends first.
-    async fn patiently(&self, found: impl Future<Output = Option<String>>) -> Option<String> {
+    async fn within_patience(&self, found: impl Future<Output = Option<String>>) -> Option<String> {
         let Patience { effort, clock } = self.patience;
         let (begun, end) = (self.lines.effort.used(), Instant::now() + clock);
         let mut stopping = self.stopping.subscribe();
@@ -125,10 +125,10 @@ impl SymbolizerThread {
     }
 }
 
-fn answer(lines: &DebugLines, asked: &mut mpsc::Receiver<Asked>) {
+fn answer(lines: &DebugLines, asked: &mut mpsc::Receiver<Queued>) {
     lower_priority(NICE);
     lines.effort.of_this_thread();
-    while let Some(Asked { digest, stack, answer }) = asked.blocking_recv() {
+    while let Some(Queued { digest, stack, answer }) = asked.blocking_recv() {
         if answer.is_closed() {
             continue; // the attempt has lost patience
         }
@@ -173,14 +173,14 @@ mod tests {
         words.patience = Patience { effort: Duration::from_millis(20), clock: Duration::from_secs(3600) };
         let (answer, found) = oneshot::channel();
         let found = async { found.await.ok() };
-        let mut waiting = std::pin::pin!(words.patiently(found));
+        let mut waiting = std::pin::pin!(words.within_patience(found));
 
         // Waits ten times as long as the allowed processor time, of which the thread gets none. A slow machine makes
         // this longer.
         let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
         answer.send("words".to_owned()).unwrap();
         let in_time = waiting.await;
-        let never = words.patiently(std::future::pending());
+        let never = words.within_patience(std::future::pending());
         let spends = async {
             // Spends processor time until patience is over, however often it looks.
             loop {
@@ -199,16 +199,16 @@ mod tests {
         let mut words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
         words.patience = Patience { effort: Duration::from_secs(3600), clock: Duration::from_millis(1) };
 
-        assert_eq!(words.patiently(std::future::pending()).await, None);
+        assert_eq!(words.within_patience(std::future::pending()).await, None);
     }
 
     #[tokio::test]
     async fn while_the_host_stops_an_end_waits_for_its_words_no_longer_than_a_moment() {
         let directory = tempfile::tempdir().unwrap();
         let words = SymbolizerThread::start(Arc::new(DebugLines::new(directory.path().to_owned(), None))).unwrap();
-        let waiting = words.patiently(std::future::pending());
+        let waiting = words.within_patience(std::future::pending());
 
-        words.hurry();
+        words.shorten_waits();
 
         // By its own patience it would wait for almost a minute.
         assert_eq!(tokio::time::timeout(PATIENCE.clock / 2, waiting).await, Ok(None));

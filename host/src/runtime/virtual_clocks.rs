@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use crate::attempt::Sleeper;
 
 /// Gives the guest of `sleeper` its clocks and its random sources.
-pub(super) fn furnish(sleeper: &Arc<Sleeper>, wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
+pub(super) fn install_clocks(sleeper: &Arc<Sleeper>, wasi: &mut wasmtime_wasi::WasiCtxBuilder) {
     wasi.wall_clock(Clocks(Arc::clone(sleeper))).monotonic_clock(Clocks(Arc::clone(sleeper)));
     wasi.secure_random(sleeper.random(2)).insecure_random(sleeper.random(3));
     wasi.insecure_random_seed(sleeper.random(4).random());
@@ -33,6 +33,6 @@ impl wasmtime_wasi::HostMonotonicClock for Clocks {
     }
 
     fn now(&self) -> u64 {
-        self.0.passed()
+        self.0.elapsed()
     }
 }

@@ -14,7 +14,7 @@ use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use crate::attempt::{Sleeper, nap};
+use crate::attempt::{Sleeper, sleep_while};
 
 use super::guest::Guest;
 
@@ -53,10 +53,7 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             let _shown = handle.usage.waits(POLL, None);
             let table = guest.data_mut().ctx().table;
             let ready = table.poll(again);
-            Ok((match handle.sleeper() {
-                Some(sleeper) => nap(sleeper, things, ready).await?,
-                None => ready.await?,
-            },))
+            Ok((sleep_while(handle.sleeper(), things, ready).await?,))
         })
     })?;
     poll.func_wrap_async(
@@ -72,10 +69,7 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 let _shown = handle.usage.waits(POLL, None);
                 let table = guest.data_mut().ctx().table;
                 let ready = table.block(again);
-                match handle.sleeper() {
-                    Some(sleeper) => nap(sleeper, 1, ready).await,
-                    None => ready.await,
-                }
+                sleep_while(handle.sleeper(), 1, ready).await
             })
         },
     )?;
@@ -87,16 +81,16 @@ pub(super) fn show_polls(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 const CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 
 /// A wait for an instant of the virtual time.
-struct Nap {
+struct VirtualSleep {
     sleeper: Arc<Sleeper>,
     /// Nanoseconds since the start.
     until: u64,
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Nap {
+impl Pollable for VirtualSleep {
     async fn ready(&mut self) {
-        self.sleeper.waits_for(self.sleeper.sleep(self.until), None).await;
+        self.sleeper.wait_within(self.sleeper.sleep(self.until), None).await;
     }
 }
 
@@ -121,6 +115,6 @@ fn subscribe_to(
     let sleeper = guest.data_mut().sleeper().expect("linked for guests in virtual time only");
     let until = until(&sleeper);
     let table = guest.data_mut().ctx().table;
-    let nap = table.push(Nap { sleeper, until })?;
-    Ok((subscribe(table, nap)?,))
+    let sleep = table.push(VirtualSleep { sleeper, until })?;
+    Ok((subscribe(table, sleep)?,))
 }

@@ -2,7 +2,7 @@
 //!
 //! A guest that computes yields every millisecond or so, and is dropped at the first yield after its end. A guest that
 //! waits in a host call is woken: once to let the host call end itself with a trap that says where it was
-//! ([`Until`](crate::attempt::Until)), and then it is dropped as well. Dropping a call unwinds its stack, while `guest`
+//! ([`RunEnd`](crate::attempt::Until)), and then it is dropped as well. Dropping a call unwinds its stack, while `guest`
 //! records the backtrace; no instruction of the guest runs after that.
 
 use std::panic::AssertUnwindSafe;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::attempt::{RunHandle, Why};
+use crate::attempt::{InterruptReason, RunHandle};
 
-use super::lanes::{Lanes, Turn};
+use super::lanes::{GuestTask, Lanes};
 
 /// Time after the deadline in which a host call may still end itself before it is dropped. Tokio's timers count in
 /// milliseconds, so those of host calls fire up to two late.
@@ -29,9 +29,9 @@ const SETTLE_WITHIN: Duration = Duration::from_millis(30);
 
 /// The reason that a call did not return.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum Interruption {
     /// The run reached its deadline or was stopped.
-    Over(Why),
+    Over(InterruptReason),
     /// A host function panicked, with these words.
     Panicked(String),
 }
@@ -54,12 +54,12 @@ pub(super) struct Pauses {
 }
 
 /// A call that is being watched.
-pub(super) struct Watched<'a, F: Future> {
+pub(super) struct GuardedCall<'a, F: Future> {
     /// `None` once it was dropped.
     call: Pin<&'a mut Option<F>>,
     alarm: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     lanes: &'a Lanes,
-    turn: &'a Arc<Turn>,
+    turn: &'a Arc<GuestTask>,
     handle: Arc<RunHandle>,
     polled: Option<Instant>,
     /// When the call was first found due, and the processor time that it had used then.
@@ -67,25 +67,26 @@ pub(super) struct Watched<'a, F: Future> {
     pauses: Pauses,
 }
 
-impl<'a, F: Future> Watched<'a, F> {
+impl<'a, F: Future> GuardedCall<'a, F> {
     pub(super) fn new(
         call: Pin<&'a mut Option<F>>,
         lanes: &'a Lanes,
-        turn: &'a Arc<Turn>,
+        turn: &'a Arc<GuestTask>,
         handle: Arc<RunHandle>,
     ) -> Self {
         Self { call, alarm: None, lanes, turn, handle, polled: None, due_since: None, pauses: Pauses::default() }
     }
 
-    fn due(&self, now: Instant) -> Option<Why> {
+    fn due(&self, now: Instant) -> Option<InterruptReason> {
         match self.handle.stopped() {
-            Some(stop) => Some(Why::Stopped(stop)),
-            None => (now >= self.turn.deadline || self.handle.is_over(self.turn.used())).then_some(Why::Deadline),
+            Some(stop) => Some(InterruptReason::Stopped(stop)),
+            None => (now >= self.turn.deadline || self.handle.is_over(self.turn.used()))
+                .then_some(InterruptReason::Deadline),
         }
     }
 
     /// Returns whether a guest that must end may go on until its fuel is known.
-    fn may_settle(&mut self, now: Instant) -> bool {
+    fn may_finish_slice(&mut self, now: Instant) -> bool {
         let used = self.turn.used();
         let (since, used_then) = *self.due_since.get_or_insert((now, used));
         let in_time = used.saturating_sub(used_then) < SETTLE && now.duration_since(since) < SETTLE_WITHIN;
@@ -93,12 +94,12 @@ impl<'a, F: Future> Watched<'a, F> {
     }
 
     /// Returns whether a due call must be dropped, now that it was polled once more.
-    fn had_its_chance(&mut self, why: &Why, computing: bool, now: Instant) -> bool {
+    fn must_drop(&mut self, why: &InterruptReason, computing: bool, now: Instant) -> bool {
         if computing {
-            return !self.may_settle(now);
+            return !self.may_finish_slice(now);
         }
         // A host call that ends itself says where it was.
-        *why != Why::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
+        *why != InterruptReason::Deadline || now >= self.turn.deadline + GRACE || self.handle.is_over(self.turn.used())
     }
 
     /// Polls the call, and records what that took.
@@ -110,7 +111,7 @@ impl<'a, F: Future> Watched<'a, F> {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| call.poll(cx)));
         let end = Instant::now();
         self.turn.end_at(end);
-        self.settle();
+        self.record_fuel();
         self.handle.usage.guest_used(self.turn.used_by_guest());
         self.polled = Some(end);
         (polled, end)
@@ -118,7 +119,7 @@ impl<'a, F: Future> Watched<'a, F> {
 
     /// Records up to when the guest's fuel is known, after a turn. If the ticker cut the turn, the fuel is unknown from
     /// when the guest last left the host with its fuel reported.
-    fn settle(&mut self) {
+    fn record_fuel(&mut self) {
         let used = self.turn.used_by_guest();
         let settled = if self.turn.ticked() { self.pauses.settled.max(self.turn.fuel_known_at()) } else { used };
         (self.pauses.settled, self.pauses.unsettled) = (settled, used.saturating_sub(settled));
@@ -149,9 +150,9 @@ impl<'a, F: Future> Watched<'a, F> {
     }
 }
 
-impl<F: Future> Future for Watched<'_, F> {
+impl<F: Future> Future for GuardedCall<'_, F> {
     /// The result of the call or the reason that it was ended, and what was observed of it.
-    type Output = (Result<F::Output, Cut>, Pauses);
+    type Output = (Result<F::Output, Interruption>, Pauses);
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -171,9 +172,9 @@ impl<F: Future> Future for Watched<'_, F> {
             this.pauses.queued_first = start.duration_since(this.turn.came);
         }
         let due = this.due(start);
-        if let Some(why) = due.clone().filter(|_| computing && !this.may_settle(start)) {
+        if let Some(why) = due.clone().filter(|_| computing && !this.may_finish_slice(start)) {
             this.drop_call();
-            return Poll::Ready((Err(Cut::Over(why)), this.pauses));
+            return Poll::Ready((Err(Interruption::Over(why)), this.pauses));
         }
 
         let (polled, end) = this.take_turn(start, cx);
@@ -181,13 +182,13 @@ impl<F: Future> Future for Watched<'_, F> {
             (Ok(Poll::Ready(returned)), _) => Poll::Ready((Ok(returned), this.pauses)),
             (Err(panic), _) => {
                 this.drop_call();
-                Poll::Ready((Err(Cut::Panicked(words(&*panic))), this.pauses))
+                Poll::Ready((Err(Interruption::Panicked(words(&*panic))), this.pauses))
             }
-            (Ok(Poll::Pending), Some(why)) if this.had_its_chance(&why, computing, end) => {
+            (Ok(Poll::Pending), Some(why)) if this.must_drop(&why, computing, end) => {
                 // If the call stands in a yield, that yield has not been counted yet.
                 this.pauses.yields += u64::from(this.turn.in_yield());
                 this.drop_call();
-                Poll::Ready((Err(Cut::Over(why)), this.pauses))
+                Poll::Ready((Err(Interruption::Over(why)), this.pauses))
             }
             (Ok(Poll::Pending), _) => {
                 this.set_alarm(cx);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::attempt::stack::{Place, Stack};
-use crate::attempt::{Doing, Looking, RunHandle, Sample, Taken, TooManyWatch};
+use crate::attempt::{Activity, Observation, RunHandle, Sample, Samples, TooManyObservers};
 
 use super::author::is_authors_place;
 
@@ -21,20 +21,20 @@ const SHORT_CALL: Duration = Duration::from_millis(5);
 
 /// Samples of a run, and their meaning.
 #[derive(Clone, Debug)]
-pub struct Whereabouts {
+pub struct Diagnosis {
     /// The meaning of the samples.
     pub verdict: Verdict,
     /// The samples in order of time. Empty if the run ended before the first one.
-    pub samples: Vec<Seen>,
+    pub samples: Vec<SampleInfo>,
 }
 
 /// One sample of a run.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct SampleInfo {
     /// Age of the attempt.
     pub age: Duration,
     /// State of the guest.
-    pub doing: Doing,
+    pub doing: Activity,
     /// Units of fuel used so far.
     pub fuel: u64,
     /// Processor time used so far.
@@ -84,8 +84,8 @@ impl RunHandle {
     ///
     /// # Errors
     ///
-    /// [`TooManyWatch`] if too many watch the guest already.
-    pub async fn whereabouts(&self, samples: usize, apart: Duration) -> Result<Whereabouts, TooManyWatch> {
+    /// [`TooManyObservers`] if too many watch the guest already.
+    pub async fn whereabouts(&self, samples: usize, apart: Duration) -> Result<Diagnosis, TooManyObservers> {
         let look = self.sampler.look(None, samples)?;
         for n in 0..samples {
             if n > 0 {
@@ -99,29 +99,29 @@ impl RunHandle {
         let taken = look.taken();
         let places = self.places(&taken).await;
         let samples = taken.samples.iter().map(|sample| self.seen(sample, &places)).collect();
-        Ok(Whereabouts { verdict: verdict(&taken, &places), samples })
+        Ok(Diagnosis { verdict: verdict(&taken, &places), samples })
     }
 
-    async fn sample(&self, look: &Looking<'_>) {
-        if let Some((doing, stack)) = self.resting(SHORT_CALL) {
+    async fn sample(&self, look: &Observation<'_>) {
+        if let Some((doing, stack)) = self.waiting_call(SHORT_CALL) {
             return look.put(doing, self.used(), &stack);
         }
         if look.ask(PATIENCE).await || self.sampler.is_over() {
             return;
         }
-        let (doing, stack) = self.resting(Duration::ZERO).unwrap_or((Doing::Queued, Stack::default()));
+        let (doing, stack) = self.waiting_call(Duration::ZERO).unwrap_or((Activity::Queued, Stack::default()));
         look.put(doing, self.used(), &stack);
     }
 
     /// Returns the host call in which the guest waits, and its stack there, if it was taken. A call that does not
     /// announce its wait counts if it takes longer than `short`.
-    pub(super) fn resting(&self, short: Duration) -> Option<(Doing, Stack)> {
+    pub(super) fn waiting_call(&self, short: Duration) -> Option<(Activity, Stack)> {
         let waiting = self.usage.snapshot().waiting;
-        let (since, stack) = self.sampler.resting()?;
+        let (since, stack) = self.sampler.current_wait()?;
         let doing = match waiting {
-            Some(waiting) => Doing::Waiting { call: Some(waiting.call), what: waiting.what, since: waiting.since },
+            Some(waiting) => Activity::Waiting { call: Some(waiting.call), what: waiting.what, since: waiting.since },
             None if since.elapsed() < short => return None,
-            None => Doing::Waiting { call: None, what: None, since },
+            None => Activity::Waiting { call: None, what: None, since },
         };
         Some((doing, stack))
     }
@@ -133,7 +133,7 @@ impl RunHandle {
     }
 
     /// Finds the places of all frames of `taken`, on a blocking thread.
-    pub(super) async fn places(&self, taken: &Taken) -> Vec<Vec<Place>> {
+    pub(super) async fn places(&self, taken: &Samples) -> Vec<Vec<Place>> {
         let Some((symbolizer, digest)) = self.sampler.symbolizer() else { return Vec::new() };
         let frames = taken.frames.clone();
         let found = tokio::task::spawn_blocking(move || symbolizer.places(&digest, &frames)).await;
@@ -141,9 +141,9 @@ impl RunHandle {
         found.unwrap_or_else(|_| vec![Vec::new(); taken.frames.len()])
     }
 
-    fn seen(&self, sample: &Sample, places: &[Vec<Place>]) -> Seen {
+    fn seen(&self, sample: &Sample, places: &[Vec<Place>]) -> SampleInfo {
         let stack = sample.stack.iter().flat_map(|frame| &places[*frame as usize]).map(Place::to_string).collect();
-        Seen {
+        SampleInfo {
             age: sample.at.saturating_duration_since(self.started),
             doing: sample.doing.clone(),
             fuel: sample.fuel,
@@ -195,21 +195,21 @@ impl<'a> Spot<'a> {
     }
 }
 
-fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
+fn verdict(taken: &Samples, places: &[Vec<Place>]) -> Verdict {
     let (Some(first), Some(last)) = (taken.samples.first(), taken.samples.last()) else { return Verdict::Over };
-    if let Doing::Waiting { since, .. } = &last.doing
+    if let Activity::Waiting { since, .. } = &last.doing
         && taken.samples.iter().all(|sample| sample.doing == last.doing)
     {
-        let name = has_been_waiting_in(&last.doing);
+        let name = long_wait_text(&last.doing);
         return Verdict::Waits(format!("{name} for {}", seconds(last.at.saturating_duration_since(*since))));
     }
-    if taken.samples.iter().all(|sample| sample.doing == Doing::Queued) {
+    if taken.samples.iter().all(|sample| sample.doing == Activity::Queued) {
         return Verdict::Queued("queued, no turn on a processor".to_owned());
     }
     let computing: Vec<Option<Spot<'_>>> = taken
         .samples
         .iter()
-        .map(|sample| Spot::of(&sample.stack, places).filter(|_| sample.doing == Doing::Computing))
+        .map(|sample| Spot::of(&sample.stack, places).filter(|_| sample.doing == Activity::Computing))
         .collect();
     if let Some(Some(here)) = computing.last()
         && computing.iter().all(|spot| spot.as_ref().is_some_and(|spot| spot.is(here)))
@@ -228,13 +228,13 @@ fn verdict(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
 }
 
 /// Judges a guest that was seen in several places: names them, and the function that contains them all.
-fn slow(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
+fn slow(taken: &Samples, places: &[Vec<Place>]) -> Verdict {
     let mut seen = BTreeSet::new();
     for sample in &taken.samples {
         seen.insert(match &sample.doing {
-            Doing::Waiting { .. } => waits_in(&sample.doing),
-            Doing::Queued => "queued".to_owned(),
-            Doing::Computing => Spot::of(&sample.stack, places)
+            Activity::Waiting { .. } => wait_text(&sample.doing),
+            Activity::Queued => "queued".to_owned(),
+            Activity::Computing => Spot::of(&sample.stack, places)
                 .map_or("somewhere".to_owned(), |spot| format!("`{}`", spot.function.function)),
         });
     }
@@ -245,7 +245,7 @@ fn slow(taken: &Taken, places: &[Vec<Place>]) -> Verdict {
 
 /// Returns the innermost function that all stacks have in common, counted from the outermost; the author's, if there is
 /// one.
-fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
+fn within(taken: &Samples, places: &[Vec<Place>]) -> Option<Place> {
     let outermost = |stack: &[u32]| -> Vec<Place> {
         stack.iter().rev().flat_map(|frame| places[*frame as usize].iter().rev()).cloned().collect()
     };
@@ -261,18 +261,18 @@ fn within(taken: &Taken, places: &[Vec<Place>]) -> Option<Place> {
 }
 
 /// Returns `waits in X for Y`.
-pub(super) fn waits_in(doing: &Doing) -> String {
+pub(super) fn wait_text(doing: &Activity) -> String {
     waiting(doing).map(|(call, what)| format!("waits in {call}{what}")).unwrap_or_default()
 }
 
 /// Returns `has been waiting in X for Y`, to which the caller appends a length of time.
-fn has_been_waiting_in(doing: &Doing) -> String {
+fn long_wait_text(doing: &Activity) -> String {
     waiting(doing).map(|(call, what)| format!("has been waiting in {call}{what}")).unwrap_or_default()
 }
 
 /// Returns the host call in which a guest waits, and the thing that it waits for.
-fn waiting(doing: &Doing) -> Option<(String, String)> {
-    let Doing::Waiting { call, what, .. } = doing else { return None };
+fn waiting(doing: &Activity) -> Option<(String, String)> {
+    let Activity::Waiting { call, what, .. } = doing else { return None };
     let call = call.map_or("a host call".to_owned(), |call| format!("`{call}`"));
     let what = what.as_deref().map(|what| format!(" for `{what}`")).unwrap_or_default();
     Some((call, what))

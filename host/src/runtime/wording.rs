@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_in_its_words_alone_whatever_the_environment_says() {
+    fn an_error_is_printed_without_a_backtrace_whatever_the_environment_says() {
         let error = wasmtime::Error::from(std::io::Error::from_raw_os_error(9)).context("cannot write");
 
         let words = of_error(&error);

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_reads_as_it_was_written_and_the_same_one_is_written_the_same() {
+    fn definitions_round_trip_and_equal_ones_have_equal_texts() {
         let cron = Trigger::Cron(Crontab::parse("*/5 9-17 * * mon-fri").unwrap());
         let plain = Definition::of(cron.clone(), Tz::UTC).unwrap();
         let bounded = Definition {

@@ -70,7 +70,7 @@ pub struct AfterEnd {
 
 impl AfterState {
     /// Returns the remembered end of the run, or else `seen`, which is what the store knows of it.
-    pub fn stands(&self, seen: AwaitedRun) -> AwaitedRun {
+    pub fn resolve(&self, seen: AwaitedRun) -> AwaitedRun {
         self.ended.map_or(seen, |AfterEnd { run, state, at }| AwaitedRun::Over { run, state, at })
     }
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_state_is_read_again_and_any_other_text_is_none() {
+    fn states_round_trip_and_other_texts_are_refused() {
         let memory = Memory::After(AfterState { awaits: "after:7".into(), ended: None });
         assert_eq!(Memory::read(Some(&memory.write())), Some(memory));
         for other in [None, Some(""), Some("{}"), Some(r#"{"times":3}"#)] {

@@ -100,7 +100,7 @@ impl Calendar {
         let (first_day, last_day) = (after.div_euclid(SECONDS_OF_DAY), to.div_euclid(SECONDS_OF_DAY));
         let up_to = |second: i64| {
             let day = second.div_euclid(SECONDS_OF_DAY);
-            if self.means_day(day) { self.times_until(second.rem_euclid(SECONDS_OF_DAY)) } else { 0 }
+            if self.matches_day(day) { self.times_until(second.rem_euclid(SECONDS_OF_DAY)) } else { 0 }
         };
         let whole_day = self.times_until(SECONDS_OF_DAY - 1);
         let days = self.days_until(first_day, last_day);
@@ -111,7 +111,7 @@ impl Calendar {
 
     /// Counts the days in `first..last` that match.
     fn days_until(&self, first: i64, last: i64) -> u64 {
-        let mut days = u64::from(first < last && self.means_day(first));
+        let mut days = u64::from(first < last && self.matches_day(first));
         let mut day = first;
         while let Some(next) = date(day).and_then(|today| self.day_after(today)).filter(|next| *next < last) {
             days += 1;
@@ -120,7 +120,7 @@ impl Calendar {
         days
     }
 
-    fn means_day(&self, day: i64) -> bool {
+    fn matches_day(&self, day: i64) -> bool {
         date(day).is_some_and(|date| {
             self.has_month(date.month()) && has(self.days_of(date.year(), date.month()), date.day())
         })

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_that_is_defined_anew_goes_on_as_far_as_it_can() {
+    fn a_redefined_chain_continues_at_the_same_link_if_it_still_exists() {
         let before = chain(&["a", "b", "c"], OnFailure::GoOn);
         let state = before.after(&before.begin(NOW), over(RunState::Failed, NOW), NOW).unwrap().state;
 

@@ -209,7 +209,7 @@ impl Crontab {
             return Err(BadCrontab::Long(text.len()));
         }
         let (zone, plain) = own_zone(text.trim_matches(BLANKS))?;
-        let fields = match stands_for(plain)? {
+        let fields = match expand_macro(plain)? {
             Some(fields) => split(fields, Form::Minutes)?,
             None => split(plain, form)?,
         };
@@ -249,7 +249,7 @@ impl Crontab {
     }
 
     /// Returns the first wall-clock second in `seconds` that matches, counted from 1970-01-01 00:00:00 on that clock.
-    pub(super) fn first_meant(&self, seconds: std::ops::Range<i64>) -> Option<i64> {
+    pub(super) fn first_match(&self, seconds: std::ops::Range<i64>) -> Option<i64> {
         self.calendar.next_after(seconds.start.checked_sub(1)?).filter(|second| *second < seconds.end)
     }
 }
@@ -282,7 +282,7 @@ fn own_zone(text: &str) -> Result<(Option<Tz>, &str), BadCrontab> {
 }
 
 /// Returns the five fields that a macro or a word stands for; `None` if the text is neither.
-fn stands_for(text: &str) -> Result<Option<&'static str>, BadCrontab> {
+fn expand_macro(text: &str) -> Result<Option<&'static str>, BadCrontab> {
     let known = MACROS.iter().find(|(name, _)| *name == text);
     let known = known.or_else(|| WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)));
     match known {
@@ -290,7 +290,7 @@ fn stands_for(text: &str) -> Result<Option<&'static str>, BadCrontab> {
         None if text.starts_with('@') => {
             let hint = match text {
                 "@reboot" => " (for a run at every start: `on-start = true`)",
-                _ if text.starts_with("@every") => " (`@every 5m` stands alone, and a zone has no part in it)",
+                _ if text.starts_with("@every") => " (`@every 5m` stands alone and has no zone)",
                 _ => "",
             };
             Err(BadCrontab::Macro(excerpt(text), hint))
@@ -320,7 +320,7 @@ fn split(text: &str, form: Form) -> Result<[&str; 6], BadCrontab> {
     let hint = match (form, found) {
         (Form::Minutes, 6) => " (seconds are for `cron-seconds`)",
         (Form::Seconds, 5) => " (without seconds it is for `cron`)",
-        (_, 7) => " (years are no part of it)",
+        (_, 7) => " (a crontab has no years)",
         _ => "",
     };
     let found = if found == 1 { "1 field".into() } else { format!("{found} fields") };

@@ -52,7 +52,7 @@ impl Job<'_> {
         (second + offset).div_euclid(self.tick())
     }
 
-    fn means(&self, tick: i64) -> bool {
+    fn matches(&self, tick: i64) -> bool {
         self.calendar.contains(tick * self.tick())
     }
 
@@ -192,11 +192,11 @@ impl<'a> Walk<'a> {
         }
         let ahead = (self.clock - self.virtually) * job.tick();
         let runs = if ahead.abs() > LARGE {
-            job.means(self.clock)
+            job.matches(self.clock)
         } else if ahead <= 0 {
-            return Some(job.wild && job.means(self.clock));
+            return Some(job.wild && job.matches(self.clock));
         } else if !job.makes_up || (job.wild && ahead > SMALL) {
-            job.means(self.clock)
+            job.matches(self.clock)
         } else {
             job.next_after(self.virtually).is_some_and(|missed| missed <= self.clock)
         };

@@ -27,14 +27,14 @@ use chrono_tz::Tz;
 
 use super::local::{local, shown};
 use crate::time::Timestamp;
-use reading::{Day, Reading, Shift, Unit};
+use reading::{Day, ParsedText, Shift, Unit};
 
 /// The longest text that is read, in bytes.
 const LONGEST: usize = 120;
 
 /// The reason why a text means no instant. One line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadWords {
+pub enum BadInstantText {
     /// The text is empty.
     #[error("no instant is written; write one such as `2027-03-28 14:30`, `tomorrow 4am` or `now + 10 minutes`")]
     Empty,
@@ -99,38 +99,38 @@ pub enum BadWords {
 ///
 /// # Errors
 ///
-/// [`BadWords`], one line that says which word was not understood and what may stand there.
-pub fn instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadWords> {
-    Words::read(text)?.instant(zone, now)
+/// [`BadInstantText`], one line that says which word was not understood and what may stand there.
+pub fn instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadInstantText> {
+    ParsedInstant::read(text)?.instant(zone, now)
 }
 
 /// Returns the time that `text` names if the clock skips it, and the time of `at`, the [`instant`] after the gap that
 /// it means.
 pub(super) fn skipped(text: &str, zone: Tz, at: Timestamp) -> Option<(NaiveTime, NaiveTime)> {
-    Words::read(text).ok()?.skipped(zone, at)
+    ParsedInstant::read(text).ok()?.skipped(zone, at)
 }
 
 /// Returns the same as one line for people.
-pub fn displaced(text: &str, zone: Tz, at: Timestamp) -> Option<String> {
-    Words::read(text).ok()?.displaced(zone, at)
+pub fn gap_note(text: &str, zone: Tz, at: Timestamp) -> Option<String> {
+    ParsedInstant::read(text).ok()?.gap_note(zone, at)
 }
 
 /// An instant that does not depend on when it is read: RFC 3339, or a whole date on the clocks of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absolute(Words);
+pub struct AbsoluteInstant(ParsedInstant);
 
-impl Absolute {
+impl AbsoluteInstant {
     /// Parses words of [`instant`] that begin with a whole date.
     ///
     /// # Errors
     ///
-    /// [`BadWords`], as for [`instant`], and for words such as `tomorrow`.
-    pub fn read(text: &str) -> Result<Self, BadWords> {
-        let words = Words::read(text)?;
+    /// [`BadInstantText`], as for [`instant`], and for words such as `tomorrow`.
+    pub fn read(text: &str) -> Result<Self, BadInstantText> {
+        let words = ParsedInstant::read(text)?;
         match &words.meaning {
             Meaning::Instant(_) => {}
-            Meaning::Read(Reading { day: Some(Day::Date(_)), .. }) => {}
-            Meaning::Read(_) => return Err(BadWords::Relative(words.text)),
+            Meaning::Read(ParsedText { day: Some(Day::Date(_)), .. }) => {}
+            Meaning::Read(_) => return Err(BadInstantText::Relative(words.text)),
         }
         // An instant that is beyond the calendar in one zone is beyond it in all zones, give or take a day.
         words.instant(Tz::UTC, Timestamp::default())?;
@@ -138,23 +138,23 @@ impl Absolute {
     }
 
     /// Returns one line that says so if the clock skips the written time and another instant is meant.
-    pub fn displaced(&self, zone: Tz) -> Option<String> {
-        self.0.displaced(zone, self.instant(zone).ok()?)
+    pub fn gap_note(&self, zone: Tz) -> Option<String> {
+        self.0.gap_note(zone, self.instant(zone).ok()?)
     }
 
     /// Returns the instant, by the clocks of `zone` unless the text names another.
     ///
     /// # Errors
     ///
-    /// [`BadWords::Far`].
-    pub fn instant(&self, zone: Tz) -> Result<Timestamp, BadWords> {
+    /// [`BadInstantText::Far`].
+    pub fn instant(&self, zone: Tz) -> Result<Timestamp, BadInstantText> {
         self.0.instant(zone, Timestamp::default())
     }
 }
 
 /// A text that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Words {
+struct ParsedInstant {
     /// The beginning of the text, on one line.
     text: String,
     meaning: Meaning,
@@ -163,19 +163,19 @@ struct Words {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Meaning {
     Instant(Timestamp),
-    Read(Reading),
+    Read(ParsedText),
 }
 
-impl Words {
-    fn read(text: &str) -> Result<Self, BadWords> {
+impl ParsedInstant {
+    fn read(text: &str) -> Result<Self, BadInstantText> {
         let text = text.trim();
         if text.len() > LONGEST {
-            return Err(BadWords::Long(text.chars().count()));
+            return Err(BadInstantText::Long(text.chars().count()));
         }
         let meaning = match offset_instant(text) {
             Some(at) => Meaning::Instant(at),
             None if let Some(colon) = with_colon(text) => {
-                return Err(BadWords::Offset { text: excerpt(text), colon });
+                return Err(BadInstantText::Offset { text: excerpt(text), colon });
             }
             None => Meaning::Read(reading::read(text)?),
         };
@@ -195,21 +195,21 @@ impl Words {
     }
 
     /// Returns a sentence if the clock skips the written time and `at` is meant instead.
-    fn displaced(&self, zone: Tz, at: Timestamp) -> Option<String> {
+    fn gap_note(&self, zone: Tz, at: Timestamp) -> Option<String> {
         let (skipped, meant) = self.skipped(zone, at)?;
         let [skipped, meant] = [skipped, meant].map(|time| time.format("%H:%M"));
         Some(format!("the clock skips {skipped} in `{}`: {meant} is meant", self.text))
     }
 
-    fn instant(&self, zone: Tz, now: Timestamp) -> Result<Timestamp, BadWords> {
-        let far = || BadWords::Far(self.text.clone());
+    fn instant(&self, zone: Tz, now: Timestamp) -> Result<Timestamp, BadInstantText> {
+        let far = || BadInstantText::Far(self.text.clone());
         let reading = match &self.meaning {
             Meaning::Instant(at) => return local(Tz::UTC, *at).map(|_| *at).ok_or_else(far),
             Meaning::Read(reading) => reading,
         };
         let zone = reading.zone.unwrap_or(zone);
         let clock = local(zone, now).ok_or_else(far)?;
-        let passed = || BadWords::Passed {
+        let passed = || BadInstantText::Passed {
             text: self.text.clone(),
             now: format!("{} {}", clock.format("%Y-%m-%d %H:%M:%S"), zone.name()),
         };
@@ -254,7 +254,7 @@ fn with_colon(text: &str) -> Option<String> {
 
 /// Returns the instant before anything is added to it. The outer `None` is beyond the calendar; the inner one has
 /// passed.
-fn base(reading: &Reading, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Option<Option<Timestamp>> {
+fn base(reading: &ParsedText, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Option<Option<Timestamp>> {
     let time = reading.time.unwrap_or(NaiveTime::MIN);
     let today = clock.date();
     let in_days = |days: u64| Some(today.checked_add_days(Days::new(days))?.and_time(time));

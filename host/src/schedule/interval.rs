@@ -62,7 +62,7 @@ impl Interval {
 
     /// Returns the time that the clock would show at the instant `number` if no clock were set; `None` unless days are
     /// counted.
-    pub(super) fn meant(&self, number: i64) -> Option<NaiveDateTime> {
+    pub(super) fn wall_time(&self, number: i64) -> Option<NaiveDateTime> {
         let Counted::OnCalendar { start, days, .. } = self.counted else { return None };
         start.checked_add_days(Days::new(days.checked_mul(u64::try_from(number).ok()?)?))
     }
@@ -76,7 +76,7 @@ impl Interval {
             Counted::From(start) => after(start)?,
             // The start itself may be the second time that the clock shows it.
             Counted::OnCalendar { at, .. } if number == 0 => at,
-            Counted::OnCalendar { zone, .. } => return Some(shown(zone, self.meant(number)?)?.first()),
+            Counted::OnCalendar { zone, .. } => return Some(shown(zone, self.wall_time(number)?)?.first()),
         };
         Some(Timestamp::from_millis(ms))
     }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_clock_skips_is_made_up_for_right_after_and_one_that_comes_twice_comes_once() {
+    fn a_skipped_time_runs_right_after_the_gap_and_a_repeated_time_runs_once() {
         let spring = next(1, Some("2027-03-27T02:30:00+01:00"), Berlin, "2027-03-26T00:00:00Z", 3);
         assert_eq!(
             spring,

@@ -11,7 +11,7 @@ const AROUND: i64 = 36 * 3600;
 
 /// The instants at which a clock shows a certain time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum LocalInstants {
     /// The clock shows it once, which is the normal case.
     Once(Timestamp),
     /// The clock is set back over it.
@@ -20,7 +20,7 @@ pub(super) enum Shown {
     Skipped(Timestamp),
 }
 
-impl Shown {
+impl LocalInstants {
     /// Returns the first instant at which the clock shows the time, or the one that follows the gap.
     pub(super) fn first(self) -> Timestamp {
         match self {
@@ -39,17 +39,19 @@ impl Shown {
 
 /// Returns the instants at which the clocks of `zone` show `local`. Returns `None` beyond the years 1 to 9999, which
 /// have four digits.
-pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<Shown> {
+pub(super) fn shown(zone: Tz, local: NaiveDateTime) -> Option<LocalInstants> {
     within(local)?;
     match zone.from_local_datetime(&local) {
-        LocalResult::Single(at) => Some(Shown::Once(at.to_utc().into())),
-        LocalResult::Ambiguous(first, second) => Some(Shown::Twice(first.to_utc().into(), second.to_utc().into())),
+        LocalResult::Single(at) => Some(LocalInstants::Once(at.to_utc().into())),
+        LocalResult::Ambiguous(first, second) => {
+            Some(LocalInstants::Twice(first.to_utc().into(), second.to_utc().into()))
+        }
         LocalResult::None => {
             let wanted = local.and_utc().timestamp();
             let (mut from, until) = (wanted - AROUND, wanted + AROUND);
             while let Some(change) = dst::next_change(zone, from, until)? {
                 if (change + dst::offset(zone, change - 1)?..change + dst::offset(zone, change)?).contains(&wanted) {
-                    return Some(Shown::Skipped(Timestamp::from_millis(change * 1000)));
+                    return Some(LocalInstants::Skipped(Timestamp::from_millis(change * 1000)));
                 }
                 from = change;
             }
@@ -90,22 +92,22 @@ mod tests {
     }
 
     #[test]
-    fn a_time_in_a_gap_is_never_shown_and_both_ends_of_the_gap_are_told_apart() {
-        let change = Some(Shown::Skipped(at("2027-03-28T01:00:00Z")));
+    fn a_time_in_a_gap_is_never_shown_and_the_ends_of_the_gap_are_distinguished() {
+        let change = Some(LocalInstants::Skipped(at("2027-03-28T01:00:00Z")));
         assert_eq!(shown(Berlin, time("2027-03-28 02:00")), change);
         assert_eq!(shown(Berlin, time("2027-03-28 02:59")), change);
-        assert_eq!(shown(Berlin, time("2027-03-28 01:59")), Some(Shown::Once(at("2027-03-28T00:59:00Z"))));
-        assert_eq!(shown(Berlin, time("2027-03-28 03:00")), Some(Shown::Once(at("2027-03-28T01:00:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-03-28 01:59")), Some(LocalInstants::Once(at("2027-03-28T00:59:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-03-28 03:00")), Some(LocalInstants::Once(at("2027-03-28T01:00:00Z"))));
         // Zones are right before 1970, too.
-        assert_eq!(shown(Berlin, time("1940-04-01 02:30")), Some(Shown::Skipped(at("1940-04-01T01:00:00Z"))));
+        assert_eq!(shown(Berlin, time("1940-04-01 02:30")), Some(LocalInstants::Skipped(at("1940-04-01T01:00:00Z"))));
     }
 
     #[test]
-    fn a_time_in_a_fold_is_shown_twice_and_both_ends_of_the_fold_are_told_apart() {
+    fn a_time_in_a_fold_is_shown_twice_and_the_ends_of_the_fold_are_distinguished() {
         let (first, second) = (at("2027-10-31T00:30:00Z"), at("2027-10-31T01:30:00Z"));
-        assert_eq!(shown(Berlin, time("2027-10-31 02:30")), Some(Shown::Twice(first, second)));
-        assert_eq!(shown(Berlin, time("2027-10-31 01:59")), Some(Shown::Once(at("2027-10-30T23:59:00Z"))));
-        assert_eq!(shown(Berlin, time("2027-10-31 03:00")), Some(Shown::Once(at("2027-10-31T02:00:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-10-31 02:30")), Some(LocalInstants::Twice(first, second)));
+        assert_eq!(shown(Berlin, time("2027-10-31 01:59")), Some(LocalInstants::Once(at("2027-10-30T23:59:00Z"))));
+        assert_eq!(shown(Berlin, time("2027-10-31 03:00")), Some(LocalInstants::Once(at("2027-10-31T02:00:00Z"))));
         let after = |after| shown(Berlin, time("2027-10-31 02:30")).expect("shown").first_after(after);
         let before = first.minus(std::time::Duration::from_millis(1));
         assert_eq!([after(before), after(first), after(second)], [first, second, second]);
@@ -128,9 +130,9 @@ mod tests {
             let at = Timestamp::from_millis(second * 1000);
             let shown = shown(zone, local(zone, at).expect("within the calendar")).expect("it is shown");
             prop_assert!(match shown {
-                Shown::Once(one) => one == at,
-                Shown::Twice(first, second) => first < second && (first == at || second == at),
-                Shown::Skipped(_) => false,
+                LocalInstants::Once(one) => one == at,
+                LocalInstants::Twice(first, second) => first < second && (first == at || second == at),
+                LocalInstants::Skipped(_) => false,
             }, "{zone} {at}: {shown:?}");
         }
     }

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_answered_by_one_long_wait_and_then_it_goes_on_as_before() {
+    fn a_failure_causes_one_long_interval_and_then_the_pace_continues() {
         let pace = pace(1, 3, 1_000, 10_000);
         let running = PaceState { interval: Duration::from_secs(2), started: at(0), failed: None };
         let failed = Going { alive: 1, failed: Some(at(500)) };
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_start_is_now_or_an_instant_to_come_or_cannot_be_told() {
+    fn the_next_start_is_now_or_later_or_unknown() {
         let state = PaceState { interval: Duration::from_secs(1), started: at(5), failed: None };
         let next =
             [PaceDecision::Start(state), PaceDecision::At(at(9)), PaceDecision::Full].map(|paced| paced.next(at(5)));

@@ -18,7 +18,7 @@ const LONGEST_STEP: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The context in which a text is parsed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reading<'a> {
+pub struct ParseContext<'a> {
     /// The zone whose clocks count, unless the text names a zone itself; UTC if there is none.
     pub zone: Option<Tz>,
     /// Whether a crontab has a field for seconds before the others.
@@ -68,7 +68,7 @@ impl ParsedSchedule {
 /// # Errors
 ///
 /// One line that says what is wrong, for the kind of schedule that the text resembles most.
-pub fn read(text: &str, reading: Reading<'_>, now: Timestamp) -> Result<ParsedSchedule, String> {
+pub fn read(text: &str, reading: ParseContext<'_>, now: Timestamp) -> Result<ParsedSchedule, String> {
     if text.len() > LONGEST {
         return Err(format!("a schedule has at most {LONGEST} bytes, this text has {}", text.len()));
     }
@@ -119,7 +119,7 @@ pub fn crontab(text: &str, seconds: bool) -> Result<Trigger, String> {
 pub fn two_zones(trigger: &Trigger, given: Option<Tz>) -> Option<String> {
     let (own, given) = (trigger.own_zone()?, given?);
     (own != given)
-        .then(|| format!("the crontab names {}, which goes before the zone {} beside it", own.name(), given.name()))
+        .then(|| format!("the crontab names {}, which overrides the zone {} beside it", own.name(), given.name()))
 }
 
 /// Returns a note if a crontab has values that depend on a task's name, and there is no name.

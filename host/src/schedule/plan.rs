@@ -203,7 +203,7 @@ mod tests {
     const PLACES: [i64; 2] = [2_271_402, 681_073];
 
     #[test]
-    fn each_run_has_its_own_jitter_which_is_the_same_for_all_who_ask() {
+    fn each_run_has_its_own_jitter_which_is_the_same_on_all_hosts() {
         let timing = Timing { delay: Duration::from_secs(5), jitter: Duration::from_secs(10), ..Timing::default() };
         let later = |n: i64| plan(timing, "a").start_of(s(n * 60)).since(s(n * 60));
 

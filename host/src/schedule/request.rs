@@ -156,7 +156,7 @@ impl Request {
         let instants =
             [("at", &self.at, due), ("start", &self.start, definition.start), ("end", &self.end, definition.end)];
         notes.extend(instants.into_iter().filter_map(|(field, text, at)| {
-            instant_parser::displaced(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
+            instant_parser::gap_note(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
         }));
         Ok(Requested { definition, notes })
     }
@@ -173,7 +173,7 @@ impl Request {
             (None, None, Some(at), None) => instant("at", at, zone, now).map(Trigger::At),
             (None, None, None, Some(after)) => Ok(Trigger::At(now.plus(duration("in", after, FURTHEST)?))),
             (None, None, None, None) => {
-                bad(BadPart::Schedule, "it says not when it is due: one of `cron`, `every`, `at` and `in`")
+                bad(BadPart::Schedule, "it does not say when it is due: give one of `cron`, `every`, `at` and `in`")
             }
             _ => bad(BadPart::Schedule, "`cron`, `every`, `at` and `in` exclude one another"),
         }
@@ -233,7 +233,7 @@ mod tests {
         };
         type Change = fn(&mut Request);
         let cases: [(Change, BadPart, &str); 8] = [
-            (|_| (), BadPart::Schedule, "it says not when it is due: one of `cron`, `every`, `at` and `in`"),
+            (|_| (), BadPart::Schedule, "it does not say when it is due: give one of `cron`, `every`, `at` and `in`"),
             (
                 |r| (r.every, r.at) = (Some("1h".into()), Some("noon".into())),
                 BadPart::Schedule,

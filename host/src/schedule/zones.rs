@@ -24,7 +24,7 @@ pub(super) fn named(text: &str) -> Option<Tz> {
 pub fn zone(text: &str) -> Result<Tz, String> {
     named(text).ok_or_else(|| {
         let shown = super::instant_parser::excerpt(text);
-        match meant(text) {
+        match suggestion(text) {
             Some(meant) => format!("there is no zone `{shown}`; did you mean `{meant}`?"),
             None => format!("there is no zone `{shown}`; write one of the IANA database, such as `Europe/Berlin`"),
         }
@@ -33,14 +33,14 @@ pub fn zone(text: &str) -> Result<Tz, String> {
 
 /// Returns the zone of exactly that name, or a hint at what to write instead: `did you mean "Europe/Berlin"?`.
 pub(crate) fn zone_named(text: &str) -> Result<Tz, String> {
-    text.parse().map_err(|_| match meant(text) {
+    text.parse().map_err(|_| match suggestion(text) {
         Some(zone) => format!("did you mean \"{zone}\"?"),
         None => "write one of the IANA database, such as \"Europe/Berlin\"".to_owned(),
     })
 }
 
 /// Returns the zone that was probably meant: a name in another case, the city alone, or a typing mistake.
-fn meant(text: &str) -> Option<&'static str> {
+fn suggestion(text: &str) -> Option<&'static str> {
     /// Below this value Jaro-Winkler finds words alike that differ clearly.
     const ALIKE: f64 = 0.8;
     if text.is_empty() || text.len() > LONGEST {

@@ -85,7 +85,7 @@ impl Plan {
         let mut down = self.down.clone();
         down.sort_by_key(|down| down.from);
         match down.windows(2).find(|two| two[1].from <= two[0].to) {
-            Some(two) => bad(format!("the host is down already at {}: until {}", two[1].from, two[0].to)),
+            Some(two) => bad(format!("the host is already down at {}, until {}", two[1].from, two[0].to)),
             None => Ok(()),
         }
     }

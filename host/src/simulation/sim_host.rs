@@ -74,9 +74,31 @@ fn private_directory() -> std::io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("sexton-test-").permissions(Permissions::from_mode(0o700)).tempdir()
 }
 
+fn no_host(error: &dyn std::fmt::Display) -> SimulationError {
+    SimulationError::NoHost(error.to_string())
+}
+
+/// Makes a runtime, and loads the plugin of `plan` into it.
+async fn load(
+    plan: &Plan,
+    config: &Config,
+    services: &Arc<Services>,
+) -> Result<(Arc<Runtime>, Arc<Registry>), SimulationError> {
+    let mut settings = config.runtime();
+    if cfg!(test) {
+        settings.compiler = Compiler::InProcess; // the harness of unit tests is no program that compiles
+    }
+    let runtime = Runtime::new(settings, Arc::clone(services)).map_err(|e| no_host(&e))?;
+    let plugins = Arc::new(Registry::new(Arc::clone(&services.catalog)));
+    let most = config.runtime.max_component;
+    load_one::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
+        .await
+        .map_err(SimulationError::BadPlugin)?;
+    Ok((runtime, plugins))
+}
+
 impl<'a> SimHost<'a> {
     pub(super) async fn new(plan: &'a Plan) -> Result<Self, SimulationError> {
-        let no_host = |error: &dyn std::fmt::Display| SimulationError::NoHost(error.to_string());
         let place = private_directory().map_err(|e| no_host(&e))?;
         let mut config = Config::default();
         config.host.var = place.path().to_owned();
@@ -95,16 +117,7 @@ impl<'a> SimHost<'a> {
             lock_waits: Arc::<LockWaits>::default(),
             virtual_time: Some(Arc::clone(&time)),
         });
-        let mut settings = config.runtime();
-        if cfg!(test) {
-            settings.compiler = Compiler::InProcess; // the harness of unit tests is no program that compiles
-        }
-        let runtime = Runtime::new(settings, Arc::clone(&services)).map_err(|e| no_host(&e))?;
-        let plugins = Arc::new(Registry::new(Arc::clone(&catalog)));
-        let most = config.runtime.max_component;
-        load_one::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
-            .await
-            .map_err(SimulationError::BadPlugin)?;
+        let (runtime, plugins) = load(plan, &config, &services).await?;
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), tenants, Arc::clone(&clock)));
         let executor = Arc::new(Executor {
             store: Arc::clone(&store),
@@ -148,11 +161,11 @@ impl<'a> SimHost<'a> {
             things: 0,
             _place: place,
         };
-        world.know_all_that_is_asked_for()?;
+        world.check_requested_tasks()?;
         Ok(world)
     }
 
-    fn know_all_that_is_asked_for(&self) -> Result<(), SimulationError> {
+    fn check_requested_tasks(&self) -> Result<(), SimulationError> {
         let known = self.catalog.tasks();
         let unknown = self.plan.asked.iter().find(|asked| !known.contains_key(&key(&asked.task)));
         match unknown {
@@ -169,15 +182,15 @@ impl<'a> SimHost<'a> {
     }
 
     /// Advances to the end of the plan.
-    pub(super) async fn go_on(&mut self) -> Result<(), SimulationError> {
+    pub(super) async fn run_to_end(&mut self) -> Result<(), SimulationError> {
         loop {
             self.apply_events().await?;
-            let next = if !self.down { self.settle().await? } else { None };
+            let next = if !self.down { self.run_due_work().await? } else { None };
             let next = next.into_iter().chain(self.events.front().map(|(at, _)| *at)).chain(self.time.next()).min();
             match next.filter(|next| *next <= self.plan.length) {
-                Some(next) => self.time.pass_to(next),
+                Some(next) => self.time.advance_to(next),
                 None => {
-                    self.time.pass_to(self.plan.length);
+                    self.time.advance_to(self.plan.length);
                     return Ok(());
                 }
             }
@@ -188,7 +201,7 @@ impl<'a> SimHost<'a> {
     /// Returns the report.
     pub(super) async fn tell(mut self) -> Result<SimulationReport, SimulationError> {
         let report = report::tell(self.plan, self.store.as_ref(), &self.catalog, &self.gaps).await;
-        self.give_up().await;
+        self.abandon_attempts().await;
         let runtime = Arc::clone(&self.runtime);
         // Stopping waits for threads, so it runs on a thread for blocking work.
         let _ = tokio::task::spawn_blocking(move || runtime.stop()).await;
@@ -202,7 +215,7 @@ impl<'a> SimHost<'a> {
 
     /// Does everything that is due at this instant, one thing after the other. Returns the time until more is due, as
     /// far as scheduler and store know.
-    async fn settle(&mut self) -> Result<Option<Duration>, SimulationError> {
+    async fn run_due_work(&mut self) -> Result<Option<Duration>, SimulationError> {
         loop {
             self.time.quiet().await;
             while self.attempts.try_join_next().is_some() {}
@@ -210,9 +223,9 @@ impl<'a> SimHost<'a> {
                 self.happens()?;
                 continue;
             }
-            let before = self.time.stirs();
+            let before = self.time.wake_count();
             let next_due = self.scheduler.look(&mut self.timetable, &mut self.reacting).await;
-            self.sweeper.bury().await?;
+            self.sweeper.end_expired().await?;
             let room = usize::from(self.attempts.len() < self.worker.places as usize);
             let claimed = self.worker.take(room).await?;
             let took = !claimed.claims.is_empty();
@@ -230,8 +243,8 @@ impl<'a> SimHost<'a> {
             // before the look and awoke since, because another run takes its place. In both cases everything is
             // examined again. Hints precede answers: every receiver of a hint about the last write has received it
             // before the claim is answered.
-            if !took && self.time.is_quiet() && self.time.stirs() == before {
-                let now = self.time.passed();
+            if !took && self.time.is_quiet() && self.time.wake_count() == before {
+                let now = self.time.elapsed();
                 let when = |at| Some(self.time.when(at)).filter(|at| *at > now).unwrap_or(now + LOOK_AGAIN);
                 return Ok(next_due.into_iter().chain(claimed.next_run_at).map(when).min());
             }
@@ -241,7 +254,7 @@ impl<'a> SimHost<'a> {
 
     /// Applies the events of the host up to now.
     async fn apply_events(&mut self) -> Result<(), SimulationError> {
-        while let Some((_, event)) = self.events.pop_front_if(|(at, _)| *at <= self.time.passed()) {
+        while let Some((_, event)) = self.events.pop_front_if(|(at, _)| *at <= self.time.elapsed()) {
             let now = self.time.now();
             match event {
                 HostEvent::Step(by) => {
@@ -253,12 +266,12 @@ impl<'a> SimHost<'a> {
                 }
                 HostEvent::Down { until } => {
                     self.down = true;
-                    self.give_up().await;
+                    self.abandon_attempts().await;
                     self.note(
                         now,
                         format!(
                             "the host goes down, for {}",
-                            lengths::about(until.since(self.plan.start.plus(self.time.passed())))
+                            lengths::about(until.since(self.plan.start.plus(self.time.elapsed())))
                         ),
                     )
                     .await?;
@@ -285,7 +298,7 @@ impl<'a> SimHost<'a> {
     }
 
     /// Ends all attempts as they are, and stores nothing for them.
-    async fn give_up(&mut self) {
+    async fn abandon_attempts(&mut self) {
         self.attempts.shutdown().await;
         self.time.quiet().await;
     }

@@ -31,7 +31,7 @@ pub enum ScheduleError {
     #[error("there is no schedule `{0}`")]
     NotFound(Name),
     /// The schedule has changed since the caller read it.
-    #[error("schedule `{key}` was changed meanwhile: it has version {version}")]
+    #[error("schedule `{key}` was changed by another request: it has version {version} now")]
     Preempted {
         key: Name,
         /// The schedule's current version.
@@ -158,14 +158,14 @@ impl ScheduleProgress {
 #[derive(Clone, Debug)]
 pub struct FireAdded {
     /// The tasks, which each element of `due` names by index.
-    pub tasks: Vec<FiredTask>,
+    pub tasks: Vec<RunDefaults>,
     pub due: Vec<DueSchedule>,
     pub now: Timestamp,
 }
 
 /// The values that a task gives its runs.
 #[derive(Clone, Debug)]
-pub struct FiredTask {
+pub struct RunDefaults {
     pub key: TaskKey,
     /// The input of a run whose schedule has no data.
     pub input: Vec<u8>,
@@ -213,7 +213,7 @@ impl DueSchedule {
 
 /// The result of a [`DueSchedule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FiredSchedule {
+pub enum FireScheduleOutcome {
     /// The instant was handled.
     Done {
         /// The run, if one was made: not if an earlier one has not finished or the task is paused.
@@ -265,7 +265,7 @@ pub trait AddedSchedules {
     ///
     /// Each key has one run at a time, even if its schedule was deleted and added again: while that run is not over, no
     /// other is made. For a paused task only the cursors move.
-    async fn fire_schedules(&self, fire: FireAdded) -> Result<Vec<FiredSchedule>>;
+    async fn fire_schedules(&self, fire: FireAdded) -> Result<Vec<FireScheduleOutcome>>;
 
     /// Returns unfinished and recently deleted schedules whose version is greater than `since`, by version.
     async fn load_schedules(&self, since: u64, limit: usize) -> Result<Vec<LoadedSchedule>>;

@@ -72,7 +72,7 @@ pub enum WriteIf {
 
 /// The result of a [`CacheWrite`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// The entry was written, with this version.
     Yes(u64),
     /// The condition did not hold; nothing was changed.
@@ -86,7 +86,7 @@ pub trait Cache: Send + Sync {
     async fn cache_get(&self, key: CacheKey, now: Timestamp) -> Result<Option<Entry>>;
 
     /// Changes an entry.
-    async fn cache_write(&self, write: CacheWrite) -> Result<Written>;
+    async fn cache_write(&self, write: CacheWrite) -> Result<WriteOutcome>;
 
     /// Deletes an entry and returns whether it existed.
     async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool>;

@@ -98,7 +98,7 @@ pub trait Claims: Send + Sync {
     /// Otherwise the claim leaves alone the runs of paused tasks (see
     /// [`Schedules::fire`](crate::store::schedules::Schedules::fire)) and those beyond a task's concurrency limit. Of a
     /// task that is held back ([`Standing::holds`](crate::supervision::Standing::holds)) it takes only the runs that
-    /// [`goes_through`](crate::supervision::goes_through) lets pass.
+    /// [`bypasses_brake`](crate::supervision::goes_through) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Extends claims until `until`.

@@ -33,9 +33,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admit, ClaimRequest, Claimed, Enqueued, Finish, Fire, Fired, NewRun, Store, StoreError, TenantShare};
+use super::{
+    Admit, ClaimRequest, Claimed, EnqueueOutcome, Finish, Fire, FireOutcome, NewRun, Store, StoreError, TenantShare,
+};
 use crate::lifecycle::Transition;
-use crate::run::{Accounts, Cause, Claim, ClaimKey, Kept, Outcome, Output, Report, RunId};
+use crate::run::{Accounts, CappedText, Cause, Claim, ClaimKey, Outcome, Output, Report, RunId};
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
 use crate::testkit;
@@ -108,7 +110,7 @@ macro_rules! promises {
                 a_run_that_was_asked_to_end_is_cancelled_and_not_held_back
             }
             replacing {
-                a_run_with_nothing_before_it_replaces_nothing
+                a_run_without_earlier_runs_replaces_none
                 waiting_runs_that_are_replaced_are_cancelled
                 a_run_that_is_due_later_is_not_replaced
                 a_replaced_run_ends_and_frees_its_locks_before_the_next_starts
@@ -197,7 +199,7 @@ macro_rules! promises {
                 a_lock_is_not_taken_in_two_modes_by_one_run
                 a_later_holder_has_a_greater_fence
                 a_finish_releases_all_locks_of_its_run
-                a_stale_claim_takes_no_lock
+                a_stale_claim_gets_no_lock
                 only_the_holder_releases_a_lock
                 locks_of_different_names_kinds_and_tenants_are_independent
                 a_waiting_run_takes_the_lock_when_it_is_free
@@ -303,7 +305,7 @@ fn fire(text: &str, runs: Vec<NewRun>, cursor: Timestamp, now: Timestamp) -> Fir
 }
 
 async fn enqueue(store: &Tested, runs: Vec<NewRun>) -> Vec<RunId> {
-    store.enqueue(runs, at(0)).await.unwrap().iter().map(Enqueued::run).collect()
+    store.enqueue(runs, at(0)).await.unwrap().iter().map(EnqueueOutcome::run).collect()
 }
 
 fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {

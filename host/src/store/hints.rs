@@ -6,7 +6,7 @@ use tokio::sync::{Notify, watch};
 
 /// Selects the waiters to wake after a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct HintSet {
     /// Runs may have become claimable.
     pub(super) runs: bool,
     /// Locks may have become free.
@@ -19,7 +19,7 @@ pub(super) struct Told {
     pub(super) plugins: bool,
 }
 
-impl Told {
+impl HintSet {
     /// Wakes all waiters.
     pub(super) const ALL: Self = Self { runs: true, locks: true, changes: true, schedules: true, plugins: true };
 }
@@ -36,20 +36,20 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Wakes the selected waiters.
-    pub(super) fn tell(&self, told: Told) {
-        if told.runs {
+    pub(super) fn notify(&self, hints: HintSet) {
+        if hints.runs {
             self.runs.notify_waiters();
         }
-        if told.locks {
+        if hints.locks {
             self.locks.notify_waiters();
         }
-        if told.schedules {
+        if hints.schedules {
             self.schedules.notify_waiters();
         }
-        if told.plugins {
+        if hints.plugins {
             self.plugins.notify_waiters();
         }
-        if told.changes {
+        if hints.changes {
             self.changes.send_modify(|count| *count += 1);
         }
     }

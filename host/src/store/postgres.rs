@@ -51,14 +51,14 @@ use std::sync::atomic::AtomicU64;
 
 pub use connect::{DatabaseUrl, PostgresOptions};
 
-use self::acts::Acts;
+use self::acts::TxActions;
 use self::claims::Claiming;
 use self::finish::Finishing;
-use self::lane::Lane;
+use self::lane::Batcher;
 use self::listen::Listener;
 use self::runs::Enqueueing;
-use self::shared::{Shared, TaskIds, Turned};
-use crate::pause::Whom;
+use self::shared::{LastRotation, Shared, TaskIds};
+use crate::pause::PauseTarget;
 use crate::task::TaskKey;
 
 use super::hints::Hints;
@@ -79,15 +79,15 @@ const MOST: usize = 512;
 pub struct PostgresStore {
     shared: Arc<Shared>,
     /// Makes runs, many at once.
-    enqueueing: Lane<Enqueueing>,
-    claiming: Lane<Claiming>,
-    finishing: Lane<Finishing>,
+    enqueueing: Batcher<Enqueueing>,
+    claiming: Batcher<Claiming>,
+    finishing: Batcher<Finishing>,
     /// Makes all other changes of runs, tasks and schedules.
-    acts: Lane<Acts>,
+    acts: Batcher<TxActions>,
     /// Does the work that guests wait for: locks and the cache.
-    guests: Lane<Acts>,
+    guests: Batcher<TxActions>,
     /// Extends claims and announces hosts, which must not wait behind anything.
-    holding: Lane<Acts>,
+    holding: Batcher<TxActions>,
 }
 
 /// Reads with a connection of the pool, and once more if the failure is one that a second try may mend.
@@ -109,14 +109,14 @@ macro_rules! read {
                 Ok(Ok(answer)) => break Ok(answer),
                 Ok(Err(failure)) if again && failure.remedy() != $crate::store::postgres::errors::Remedy::None => again = false,
                 Ok(Err(failure)) => break Err(failure.explain()),
-                Err(_) => break Err($crate::store::postgres::not_answered()),
+                Err(_) => break Err($crate::store::postgres::no_answer()),
             }
         }
     }};
 }
 use read;
 
-fn not_answered() -> StoreError {
+fn no_answer() -> StoreError {
     StoreError::Other(format!("the database has not answered within {READ_PATIENCE:?}"))
 }
 
@@ -154,7 +154,7 @@ impl PostgresStore {
         let shared = Arc::new(Shared {
             pool,
             tasks: TaskIds::default(),
-            turned: Turned::default(),
+            turned: LastRotation::default(),
             listener: Listener::start(connector, &options.schema, opened, Arc::clone(&hints)),
             hints,
             commits: AtomicU64::new(0),
@@ -162,27 +162,27 @@ impl PostgresStore {
         });
         let first = i16::try_from(opened.rem_euclid(HOST_SHARDS)).unwrap_or(0) * LANE_SHARDS;
         Ok(Arc::new(Self {
-            enqueueing: Lane::start(&shared, Enqueueing, &[first], MOST),
-            claiming: Lane::start(&shared, Claiming::default(), &[first + 1], 1),
-            finishing: Lane::start(&shared, Finishing::default(), &[first + 2], MOST),
-            acts: Lane::start(&shared, Acts, &[first + 4], 64),
-            guests: Lane::start(&shared, Acts, &[first + 5, first + 6], 64),
-            holding: Lane::start(&shared, Acts, &[first + 7], 8),
+            enqueueing: Batcher::start(&shared, Enqueueing, &[first], MOST),
+            claiming: Batcher::start(&shared, Claiming::default(), &[first + 1], 1),
+            finishing: Batcher::start(&shared, Finishing::default(), &[first + 2], MOST),
+            acts: Batcher::start(&shared, TxActions, &[first + 4], 64),
+            guests: Batcher::start(&shared, TxActions, &[first + 5, first + 6], 64),
+            holding: Batcher::start(&shared, TxActions, &[first + 7], 8),
             shared,
         }))
     }
 
     /// Returns the row lock that orders an act on `task`. The row of a task that this host has not met yet is unknown,
     /// so its first act may deadlock and begin anew, once.
-    fn row_of(&self, task: &TaskKey) -> Option<locks::Mutex> {
-        self.shared.tasks.get(task).map(locks::Mutex::Task)
+    fn row_of(&self, task: &TaskKey) -> Option<locks::LockedRow> {
+        self.shared.tasks.get(task).map(locks::LockedRow::Task)
     }
 
     /// Returns the row lock that orders an act on a pause.
-    fn rows_of(&self, whom: &Whom) -> Option<locks::Mutex> {
-        match whom {
-            Whom::Task(task) => self.row_of(task),
-            Whom::Tenant(_) | Whom::All => None,
+    fn rows_of(&self, target: &PauseTarget) -> Option<locks::LockedRow> {
+        match target {
+            PauseTarget::Task(task) => self.row_of(task),
+            PauseTarget::Tenant(_) | PauseTarget::All => None,
         }
     }
 }

@@ -78,7 +78,7 @@ pub struct Fire {
 
 /// The schedule that a task has from now on.
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub struct ScheduleStart {
     pub task: TaskKey,
     /// The identity of the schedule: [`Plan::identity`](crate::schedule::Plan::identity).
     pub schedule: String,
@@ -88,18 +88,18 @@ pub struct Begun {
 
 /// The result of a [`Fire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fired {
+pub enum FireOutcome {
     /// The runs, in the order of the request.
-    Made(Vec<Enqueued>),
+    Made(Vec<EnqueueOutcome>),
     /// The task is paused: only its cursor was moved.
     Paused,
     /// Another host fired the task first: nothing was changed, and the caller must look again.
     Stale,
 }
 
-impl Fired {
+impl FireOutcome {
     /// Returns the runs that were made, if any.
-    pub fn made(&self) -> &[Enqueued] {
+    pub fn made(&self) -> &[EnqueueOutcome] {
         match self {
             Self::Made(made) => made,
             Self::Paused | Self::Stale => &[],
@@ -133,7 +133,7 @@ impl Admit {
 
 /// The result of a [`NewRun`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Enqueued {
+pub enum EnqueueOutcome {
     /// The run is waiting.
     New(RunId),
     /// A run with the same dedup key exists; nothing was changed.
@@ -149,7 +149,7 @@ pub enum Enqueued {
     },
 }
 
-impl Enqueued {
+impl EnqueueOutcome {
     /// Returns the run in each case.
     pub fn run(&self) -> RunId {
         match self {
@@ -162,7 +162,7 @@ impl Enqueued {
 #[async_trait]
 pub trait Runs: Send + Sync {
     /// Makes runs in one transaction. The results are in the order of `runs`.
-    async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>>;
+    async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<EnqueueOutcome>>;
 
     /// Cancels a waiting run; asks a running one to end.
     async fn cancel(&self, run: RunId, reason: &str, now: Timestamp) -> Result<Cancelled>;

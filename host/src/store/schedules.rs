@@ -7,13 +7,13 @@ use crate::store::{Result, TaskState};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
-use super::{Begun, Fire, Fired};
+use super::{Fire, FireOutcome, ScheduleStart};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
 /// The state of a task's schedule and its runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
+pub struct TriggerState {
     pub state: TaskState,
     pub going: Going,
 }
@@ -24,14 +24,14 @@ pub type RunKey = (TaskKey, String);
 
 /// The state of a run that a schedule waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stands {
+pub struct AwaitedRunState {
     pub run: RunId,
     pub state: RunState,
     pub ended_at: Option<Timestamp>,
 }
 
-impl From<&Stands> for AwaitedRun {
-    fn from(run: &Stands) -> Self {
+impl From<&AwaitedRunState> for AwaitedRun {
+    fn from(run: &AwaitedRunState) -> Self {
         match run.state.is_over() {
             true => Self::Over { run: run.run, state: run.state, at: run.ended_at.unwrap_or_default() },
             false => Self::Going,
@@ -41,7 +41,7 @@ impl From<&Stands> for AwaitedRun {
 
 /// The new memory of a schedule that makes no run.
 #[derive(Clone, Debug)]
-pub struct Remember {
+pub struct UpdateMemory {
     pub task: TaskKey,
     /// The memory that the caller has read. Nothing is done if the store has another by now.
     pub from: Option<String>,
@@ -59,24 +59,24 @@ pub trait Schedules: Send + Sync {
     /// further already stays. Runs that are made or skipped are counted in [`TaskState::fired`].
     ///
     /// If the task, its tenant or all tasks are paused, only the cursor moves, and no runs are made
-    /// ([`Fired::Paused`]). If another host was first, nothing is done ([`Fire::expect`], [`Fired::Stale`]).
-    async fn fire(&self, fire: Fire) -> Result<Fired>;
+    /// ([`FireOutcome::Paused`]). If another host was first, nothing is done ([`Fire::expect`], [`FireOutcome::Stale`]).
+    async fn fire(&self, fire: Fire) -> Result<FireOutcome>;
 
     /// Sets the schedule of each task from now on. A task that had another schedule begins afresh: its cursor is
-    /// [`Begun::now`] or later, and its count and memory are empty. If no schedule was recorded, the task's state is
+    /// [`ScheduleStart::now`] or later, and its count and memory are empty. If no schedule was recorded, the task's state is
     /// taken to be that of the new one.
-    async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()>;
+    async fn begin_schedules(&self, begun: Vec<ScheduleStart>) -> Result<()>;
 
     /// Records in words what a task's schedule has left out, in place of the earlier record.
-    async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()>;
+    async fn record_missed(&self, task: TaskKey, what: &str) -> Result<()>;
 
     /// Returns the state of these tasks' schedules and runs; a task that the store does not know is missing.
-    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, Watched>>;
+    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, TriggerState>>;
 
     /// Returns the state of these runs; a run that does not exist, or no longer, is missing.
-    async fn stands(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, Stands>>;
+    async fn run_states(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, AwaitedRunState>>;
 
     /// Records the new memory of a schedule, unless the memory has changed since it was read. Returns whether it was
     /// recorded.
-    async fn remember(&self, remember: Remember) -> Result<bool>;
+    async fn update_memory(&self, remember: UpdateMemory) -> Result<bool>;
 }

@@ -52,7 +52,7 @@ use self::checkpoint::Checkpoints;
 use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 use super::{Result, StoreError};
 
@@ -105,7 +105,7 @@ impl SqliteStore {
                 writer.serve(&queue);
             }
         };
-        let writer = Supervisor::of_process().thread("store-write", After::EndHost, serve).map_err(no_thread)?;
+        let writer = Supervisor::of_process().thread("store-write", AfterPanic::EndHost, serve).map_err(no_thread)?;
         Ok(Arc::new(Self {
             path,
             board,

@@ -1,6 +1,6 @@
 //! Defines the states of tasks, and their pauses.
 
-use crate::pause::{Pauses, Whom};
+use crate::pause::{PauseTarget, Pauses};
 use crate::store::Result;
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
@@ -43,7 +43,7 @@ pub trait Tasks: Send + Sync {
 
     /// Pauses a task, or all tasks of a tenant, or all tasks, including later ones. An existing pause keeps its start;
     /// a `why`, which is for people, replaces the earlier one.
-    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()>;
+    async fn pause(&self, target: PauseTarget, why: Option<String>, now: Timestamp) -> Result<()>;
 
     /// Ends a pause, and no other: a task stays paused if its tenant or all tasks are, and a task with a pause of its
     /// own stays paused when its tenant or all tasks are resumed. The cursors are set to `now`, so that instants during
@@ -52,13 +52,13 @@ pub trait Tasks: Send + Sync {
     /// Resuming, whether there is a pause or not, also brings back the cursors that are ahead, and those of the tasks'
     /// added schedules: a clock that was set back has left them all ahead together. Resuming a single task also clears
     /// its failures, its brake and what it left out.
-    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()>;
+    async fn resume(&self, target: PauseTarget, now: Timestamp) -> Result<()>;
 
     /// Calls [`Tasks::pause`] or [`Tasks::resume`] for one task.
     async fn set_paused(&self, task: TaskKey, paused: bool, now: Timestamp) -> Result<()> {
         match paused {
-            true => self.pause(Whom::Task(task), None, now).await,
-            false => self.resume(Whom::Task(task), now).await,
+            true => self.pause(PauseTarget::Task(task), None, now).await,
+            false => self.resume(PauseTarget::Task(task), now).await,
         }
     }
 

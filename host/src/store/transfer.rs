@@ -21,7 +21,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub use moving::{Compared, End, MoveError, Moved, Plan, Told, Watcher, Work, move_all};
+pub use moving::{Compared, End, MoveError, MoveEvent, Moved, Plan, Watcher, Work, move_all};
 pub(in crate::store) use page::Record;
 pub use page::{Page, Sum, Summing};
 pub use records::{
@@ -195,7 +195,9 @@ impl Progress {
         for (kind, source, key) in rows {
             let progress = progress.get_or_insert_with(|| Self { source, reached: BTreeMap::new() });
             let unknown = || {
-                StoreError::Unusable(format!("a move of {kind} was begun by another version of sexton: use that one"))
+                StoreError::Unusable(format!(
+                    "a move of {kind} was begun by another version of Sexton: use that version"
+                ))
             };
             let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or_else(unknown)?;
             if let Some(key) = key {
@@ -248,7 +250,7 @@ pub trait Transfer {
 /// Returns the error for a host that opens the store `place` while it has only a part of `source`.
 pub(in crate::store) fn half_moved(place: &str, source: &str) -> StoreError {
     StoreError::Unusable(format!(
-        "{place} has only a part of `{source}`: have `sexton migrate` end what it began, or name an empty store"
+        "{place} has only a part of `{source}`: finish the move with `sexton migrate`, or name an empty store"
     ))
 }
 

@@ -87,7 +87,7 @@ impl Pulse {
         self.due.store(due, Ordering::Relaxed);
     }
 
-    fn silent(&self) -> Option<Duration> {
+    fn silence(&self) -> Option<Duration> {
         let now = self.awake.now();
         let late = now > self.due.load(Ordering::Relaxed);
         late.then(|| Duration::from_millis(now.saturating_sub(self.heard.load(Ordering::Relaxed))))
@@ -129,16 +129,16 @@ impl Pulses {
     pub(super) fn passes(&self, time: Duration) {
         self.awake.0.fetch_add(millis(time.min(2 * STEP)), Ordering::Relaxed);
         for (part, pulse) in &*self.loops() {
-            let silent = pulse.silent();
+            let silent = pulse.silence();
             match (silent, pulse.told.swap(silent.is_some(), Ordering::Relaxed)) {
                 (Some(silent), false) => {
                     let silent = lengths::about(silent);
                     error!(
                         alert = "part-hung",
-                        part, "The host's part `{part}` hangs: it has not come round for {silent}"
+                        part, "The host's part `{part}` hangs: it has not finished a round for {silent}"
                     );
                 }
-                (None, true) => info!(part, "The host's part `{part}` goes on"),
+                (None, true) => info!(part, "The host's part `{part}` continues"),
                 _ => {}
             }
         }
@@ -154,7 +154,7 @@ impl Pulses {
     /// Returns the loops that hang.
     pub(super) fn hung(&self) -> Vec<Hung> {
         let loops = self.loops();
-        let silent = loops.iter().filter_map(|(part, pulse)| Some((part, pulse.silent()?)));
+        let silent = loops.iter().filter_map(|(part, pulse)| Some((part, pulse.silence()?)));
         silent.map(|(part, silent)| Hung { part: part.clone(), silent_ms: millis(silent) }).collect()
     }
 

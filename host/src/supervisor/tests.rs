@@ -134,7 +134,7 @@ fn a_thread_that_panics_does_its_work_again() {
     let (done, results) = mpsc::channel();
     let mut times = 0;
 
-    let thread = supervisor.thread("worker", After::Again, move || {
+    let thread = supervisor.thread("worker", AfterPanic::Again, move || {
         times += 1;
         assert!(times > 2, "fault {times}");
         done.send(times).unwrap();
@@ -149,7 +149,7 @@ fn a_thread_that_panics_does_its_work_again() {
 async fn a_thread_whose_work_cannot_begin_again_ends_the_host_with_the_reason() {
     let supervisor = supervisor();
 
-    let thread = supervisor.thread("writer", After::EndHost, || panic!("half done")).unwrap();
+    let thread = supervisor.thread("writer", AfterPanic::EndHost, || panic!("half done")).unwrap();
     let why = tokio::time::timeout(BOUND, supervisor.broken()).await.expect("the host is told");
 
     assert!(why.starts_with("the part `writer` panicked: half done ("), "{why}");
@@ -182,7 +182,7 @@ async fn a_panic_that_is_handed_on_keeps_its_message_and_its_place() {
 }
 
 #[test]
-fn pauses_double_up_to_the_longest_and_begin_anew_after_a_good_while() {
+fn pauses_double_up_to_the_longest_and_restart_after_a_quiet_time() {
     let mut pause = Pause::default();
     let millis = |pause: Duration| pause.as_millis();
     let first: Vec<_> = (0..10).map(|_| millis(pause.after(Duration::ZERO))).collect();
@@ -227,11 +227,11 @@ async fn each_panic_is_an_alert_with_its_part_and_its_count() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let alerts: Vec<&str> = log.lines().filter(|line| line.contains("alert=\"part-panicked\"")).collect();
     let told = [
-        ("The host's part `scheduler` panicked, and begins again in 100ms: fault 1 (", "panics=1"),
-        ("The host's part `scheduler` panicked, and begins again in 200ms: fault 2 (", "panics=2"),
-        ("`a connection to the API` panicked, and the host goes on: once (", "panics=1"),
+        ("The host's part `scheduler` panicked, and restarts in 100ms: fault 1 (", "panics=1"),
+        ("The host's part `scheduler` panicked, and restarts in 200ms: fault 2 (", "panics=2"),
+        ("`a connection to the API` panicked, and the host continues: once (", "panics=1"),
         (
-            "The host's part `the store's writer` panicked and cannot begin again, so the host ends: half done (",
+            "The host's part `the store's writer` panicked and cannot be restarted, so the host ends: half done (",
             "panics=1",
         ),
     ];
@@ -239,5 +239,5 @@ async fn each_panic_is_an_alert_with_its_part_and_its_count() {
     for (alert, (words, count)) in alerts.into_iter().zip(told) {
         assert!(alert.contains("ERROR") && alert.contains(words) && alert.contains(count), "{alert}");
     }
-    assert_eq!(log.matches("The host's part `scheduler` has begun again").count(), 2, "{log}");
+    assert_eq!(log.matches("The host's part `scheduler` has restarted").count(), 2, "{log}");
 }

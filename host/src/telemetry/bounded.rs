@@ -13,7 +13,7 @@ use tracing::callsite::Identifier;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 /// The number of lines that a place may log.
 #[derive(Clone, Copy)]
@@ -119,7 +119,7 @@ impl<M> Bounded<M> {
     /// The system gives no thread.
     pub(super) fn tell(&self) -> std::io::Result<()> {
         let places = Arc::clone(&self.places);
-        let told = Supervisor::of_process().thread("sexton-log", After::Again, move || {
+        let told = Supervisor::of_process().thread("sexton-log", AfterPanic::Again, move || {
             loop {
                 places.wait();
                 std::thread::sleep(TOLD_AFTER); // lines that are left out meanwhile are told with the first

@@ -48,7 +48,7 @@ struct State<T> {
 }
 
 /// An output of lines.
-pub(super) trait Takes {
+pub(super) trait LineSink {
     /// Returns whether a piece can be written within `patience` without blocking after that.
     fn is_ready(&mut self, patience: Duration) -> bool;
     /// Writes a piece.
@@ -59,7 +59,7 @@ pub(super) trait Takes {
 #[derive(Debug)]
 pub(super) struct Stderr;
 
-impl Takes for Stderr {
+impl LineSink for Stderr {
     fn is_ready(&mut self, patience: Duration) -> bool {
         let stderr = io::stderr();
         let mut asked = [PollFd::from_borrowed_fd(stderr.as_fd(), PollFlags::OUT)];
@@ -83,7 +83,7 @@ impl Lines {
     }
 }
 
-impl<T: Takes> Lines<T> {
+impl<T: LineSink> Lines<T> {
     fn to(to: T, json: bool) -> Self {
         Self { json, state: Mutex::new(State { to, untold: 0, stuck: false, torn: false }) }
     }
@@ -93,7 +93,7 @@ impl<T: Takes> Lines<T> {
         // A panic during a write tears a line at worst.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.untold > 0 {
-            let told = self.told(state.untold);
+            let told = self.lost_line_report(state.untold);
             if state.write(told.as_bytes()).is_ok() {
                 state.untold = 0;
             }
@@ -106,7 +106,7 @@ impl<T: Takes> Lines<T> {
 
     /// Returns the line that reports the number of lost ones. It is not an event of `tracing`, because it is written
     /// during one.
-    fn told(&self, lost: u64) -> String {
+    fn lost_line_report(&self, lost: u64) -> String {
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
         let message = format!("{lost} line(s) of this log were lost, because they could not be written");
         match self.json {
@@ -118,7 +118,7 @@ impl<T: Takes> Lines<T> {
     }
 }
 
-impl<T: Takes> State<T> {
+impl<T: LineSink> State<T> {
     fn write(&mut self, line: &[u8]) -> Result<(), ()> {
         if self.torn {
             self.put(b"\n")?;
@@ -180,7 +180,7 @@ mod tests {
         asked: Vec<Duration>,
     }
 
-    impl Takes for Reader {
+    impl LineSink for Reader {
         fn is_ready(&mut self, patience: Duration) -> bool {
             self.asked.push(patience);
             !self.stuck && self.room != Some(0)

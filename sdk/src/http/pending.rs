@@ -16,7 +16,7 @@ const READ: u64 = 64 << 10;
 
 /// A request under way. Dropping it aborts it.
 #[derive(Debug)]
-#[must_use = "dropping this gives the request up"]
+#[must_use = "dropping this aborts the request"]
 pub struct Pending {
     phase: Phase,
     upload: Upload,
@@ -131,7 +131,7 @@ impl Pending {
                 Some(match head {
                     Ok(Ok(head)) => begin_body(&head).unwrap_or_else(|error| Phase::Done(Err(error))),
                     Ok(Err(code)) => Phase::Done(Err(code.into())),
-                    Err(()) => Phase::Done(Err(Error::Protocol("the answer was taken before".into()))),
+                    Err(()) => Phase::Done(Err(Error::Protocol("the response was taken before".into()))),
                 })
             }
             Phase::Body { stream, response, .. } => loop {

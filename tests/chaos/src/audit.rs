@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inserted_and_deleted_rows_are_told_from_changed_ones() {
+    fn inserted_and_deleted_rows_are_distinguished_from_changed_ones() {
         let read = |text: &str| {
             let mut fields = Fields(text.split('|'));
             (row(&mut fields).unwrap(), row(&mut fields).unwrap())

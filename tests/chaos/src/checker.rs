@@ -146,21 +146,21 @@ impl fmt::Display for Rule {
         f.pad(match self {
             Self::EndsOnce => "every run ends exactly once",
             Self::StaysOver => "nothing happens to a run that is over",
-            Self::Succeeds => "no run fails that has nothing to fail at",
+            Self::Succeeds => "no run fails without a cause",
             Self::EffectHappens => "every effect of a run that succeeded happens at least once",
             Self::CountHappens => "every count in the cache is kept",
             Self::FenceOnce => "no two claims have the same fence",
             Self::FenceGrows => "a run's fence only grows",
             Self::OneClaim => "a run has at most one claim at a time",
-            Self::LatestClaim => "only the latest claim, or who buries it after its lease, ends an attempt",
+            Self::LatestClaim => "only the latest claim, or a sweeper after its lease, ends an attempt",
             Self::AttemptOnce => "an attempt is written down once",
             Self::LockFenceOnce => "no two holders of locks have the same fence",
-            Self::NoLockLeft => "no lock is left, and nobody waits for one",
+            Self::NoLockLeft => "no lock is left, and no run waits for one",
             Self::DueOnce => "no instant of a schedule has two runs",
             Self::NoneMissing => "no instant of a schedule is left out",
             Self::KeyOnce => "no key has two runs",
             Self::HostsStay => "hosts stay up unless they are killed",
-            Self::Whole => "the history is that of what is in the database",
+            Self::Whole => "the history ends in the rows of the database",
         })
     }
 }
@@ -308,7 +308,7 @@ impl Found {
         let finals: BTreeMap<i64, &Final> = history.finals.iter().map(|last| (last.run, last)).collect();
         for run in &history.asked {
             match finals.get(run) {
-                None => self.add(Rule::EndsOnce, format!("run {run} was asked for, and is not there")),
+                None => self.add(Rule::EndsOnce, format!("run {run} was requested, but does not exist")),
                 Some(last) if last.state > FAILED => self.add(Rule::Succeeds, format!("run {run} was cancelled")),
                 Some(_) => {}
             }

@@ -20,9 +20,9 @@ const AGAIN: Duration = Duration::from_millis(300);
 
 /// The addresses of the hosts, in their order. Each is set once its host is up, and replaced when that host is killed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Doors(Arc<Mutex<Vec<Address>>>);
+pub(crate) struct HostAddresses(Arc<Mutex<Vec<Address>>>);
 
-impl Doors {
+impl HostAddresses {
     /// Returns `http://ADDRESS:PORT` of host number `host`, if it is up (it may be stopped).
     pub(crate) fn get(&self, host: usize) -> Option<String> {
         self.all().get(host)?.get()
@@ -36,7 +36,7 @@ impl Doors {
 /// All hosts.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    pub(crate) doors: Doors,
+    pub(crate) doors: HostAddresses,
     sexton: PathBuf,
     all: Vec<Host>,
     fallen: Arc<Mutex<Vec<String>>>,
@@ -60,7 +60,7 @@ impl Hosts {
             folder::prepare(&directory, config)?;
             all.push(Host { name: (*name).to_owned(), directory, life: None, stopped: false, start_at: None });
         }
-        let doors = Doors::default();
+        let doors = HostAddresses::default();
         doors.all().resize_with(all.len(), Address::default);
         Ok(Self { doors, sexton: sexton.to_owned(), all, fallen: Arc::default() })
     }

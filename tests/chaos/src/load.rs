@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::hosts::Doors;
+use crate::hosts::HostAddresses;
 
 /// The number of concurrent clients: some wait for a host that is stopped while others go on.
 const ASKERS: usize = 4;
@@ -35,7 +35,7 @@ pub(crate) struct Asked {
 }
 
 /// Triggers `count` runs on `hosts`, evenly over `time`, and continues with those that are missing until `deadline`.
-pub(crate) fn ask(doors: &Doors, hosts: usize, count: usize, time: Duration, deadline: Instant) -> Asked {
+pub(crate) fn ask(doors: &HostAddresses, hosts: usize, count: usize, time: Duration, deadline: Instant) -> Asked {
     let start = Instant::now();
     let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER));
     let asker = Asker { doors, hosts, deadline, agent: config.build().into() };
@@ -73,7 +73,7 @@ pub(crate) fn ask(doors: &Doors, hosts: usize, count: usize, time: Duration, dea
 }
 
 struct Asker<'a> {
-    doors: &'a Doors,
+    doors: &'a HostAddresses,
     hosts: usize,
     deadline: Instant,
     agent: ureq::Agent,

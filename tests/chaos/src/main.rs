@@ -81,7 +81,7 @@ fn run(args: &Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(rand::random);
     println!("{} hosts, {} runs, {} s of trouble by `--seed {seed}`", HOSTS.len(), args.runs, args.seconds);
     let place = tempfile::Builder::new().prefix("sexton-chaos-").tempdir()?;
-    let ground = Ground::prepare()?;
+    let ground = Environment::prepare()?;
     let mut hosts = ground.hosts(args, place.path())?;
     if args.break_fence {
         audit::break_fence(&ground.cluster)?;
@@ -113,19 +113,19 @@ fn run(args: &Args) -> Result<bool> {
         report::explain(&found, args.break_fence);
     }
     if !good {
-        println!("what the hosts said is in {}", place.keep().display());
+        println!("the logs of the hosts are in {}", place.keep().display());
     }
     Ok(good)
 }
 
 /// The surroundings of the hosts.
-struct Ground {
+struct Environment {
     cluster: Cluster,
     proxies: Vec<Proxy>,
     effects: Effects,
 }
 
-impl Ground {
+impl Environment {
     fn prepare() -> Result<Self> {
         let cluster = Cluster::start(Durable(true));
         audit::make_users(&cluster, &HOSTS)?;

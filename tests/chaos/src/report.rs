@@ -25,7 +25,7 @@ pub(crate) fn print(history: &History, counts: Counts, found: &[Violation]) {
     let again = by_run.values().filter(|times| **times > 1).count();
 
     println!("\n{counts}\n");
-    println!("{runs:>8} runs: {} asked for, {beats} by schedule", runs - beats);
+    println!("{runs:>8} runs: {} requested, {beats} by schedule", runs - beats);
     let [succeeded, failed, cancelled] = [SUCCEEDED, FAILED, FAILED + 1].map(in_state);
     println!("{over:>8} over: {succeeded} succeeded, {failed} failed, {cancelled} cancelled");
     println!("{claims:>8} claims, {lost} of them lost");

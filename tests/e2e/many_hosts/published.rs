@@ -81,7 +81,7 @@ fn the_last_drop_on_any_host_is_used_by_all_and_a_bad_drop_by_none() {
 }
 
 #[test]
-fn a_plugin_that_is_taken_away_where_it_was_dropped_is_gone_on_all_hosts() {
+fn a_plugin_that_is_removed_where_it_was_dropped_is_withdrawn_on_all_hosts() {
     let fleet = Fleet::new();
     let (a, b) = (fleet.sharing("a", ""), fleet.sharing("b", ""));
     a.add("it", "probe", IT);
@@ -148,7 +148,7 @@ fn a_task_that_asks_for_labels_is_run_by_a_host_that_has_all_of_them() {
     for host in [&plain, &gpu] {
         let answer = host.get(&format!("/v1/runs/{both}"));
         let why = run_of(&answer)["why"].as_str().unwrap_or_default().to_owned();
-        assert!(why.contains("`gpu`, `eu`") && why.contains("none is up"), "{answer}");
+        assert!(why.contains("`gpu`, `eu`") && why.contains("no host with all of them is up"), "{answer}");
     }
     let _both = fleet.sharing("both", "labels = [\"eu\", \"gpu\"]");
 
@@ -156,7 +156,7 @@ fn a_task_that_asks_for_labels_is_run_by_a_host_that_has_all_of_them() {
 }
 
 #[test]
-fn a_component_that_was_changed_in_the_database_is_refused_and_the_host_goes_on() {
+fn a_component_that_was_changed_in_the_database_is_refused_and_the_host_continues() {
     let fleet = Fleet::new();
     let (a, b) = (fleet.sharing("a", ""), fleet.sharing("b", ""));
     a.add("it", "probe", IT);
@@ -174,7 +174,7 @@ fn a_component_that_was_changed_in_the_database_is_refused_and_the_host_goes_on(
     let b = Host::start_in(down);
     let reason = b.quarantined("it");
 
-    assert!(reason.contains("somebody has changed it") && reason.contains(&second), "{reason}");
+    assert!(reason.contains("it was changed in the store") && reason.contains(&second), "{reason}");
     b.eventually("the version before stays in use", || (b.plugin("it")?["digest"] == first).then_some(()));
     stand_aside(&a);
     assert_eq!(course(&b.run("it", r#"{"do": "echo"}"#)), [("b", "succeeded")]);

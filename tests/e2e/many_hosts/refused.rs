@@ -73,7 +73,7 @@ fn a_server_without_the_database_or_the_user_is_reported() {
 }
 
 #[test]
-fn a_database_of_a_newer_schema_is_left_as_it_is() {
+fn a_database_of_a_newer_schema_is_not_changed() {
     let fleet = Fleet::new();
     drop(fleet.host("a"));
     shared().psql_in(&fleet.schema, "UPDATE meta SET version = 1000, serves = 1000");

@@ -81,7 +81,7 @@ fn the_death_of_a_host_that_was_only_stopped_is_taken_back_when_it_wakes() {
 }
 
 #[test]
-fn a_lock_whose_holder_died_with_its_host_lets_a_run_on_another_go_on() {
+fn a_lock_whose_holder_died_with_its_host_is_granted_to_a_run_on_another_host() {
     let fleet = fleet();
     let (a, b) = (fleet.host("a"), fleet.host("b"));
     a.add("holds", "probe", &probe("holds"));

@@ -9,7 +9,7 @@ use crate::source::{Code, Crate};
 
 /// The code that is read, and the rules that it must keep.
 #[derive(Debug, Clone, Copy)]
-pub struct House {
+pub struct Repository {
     pub crates: &'static [Crate],
     pub rooms: &'static [Room],
     pub rules: &'static [Rule],
@@ -85,7 +85,7 @@ impl Use<'_> {
 
 /// Checks `code` by all rules of `house`.
 #[must_use]
-pub fn all(code: &Code, house: &House) -> Report {
+pub fn all(code: &Code, house: &Repository) -> Report {
     let mut report = Report::default();
     lengths(code, house, &mut report);
     let permitted = house.permits.iter().map(|permit| &permit.module);
@@ -101,7 +101,7 @@ pub fn all(code: &Code, house: &House) -> Report {
     report
 }
 
-fn lengths(code: &Code, house: &House, report: &mut Report) {
+fn lengths(code: &Code, house: &Repository, report: &mut Report) {
     for file in &code.measured {
         if file.lines > house.longest_file {
             report.faults.push(format!("{} has {} lines, the most is {}", file.name, file.lines, house.longest_file));
@@ -135,7 +135,7 @@ fn uses(code: &Code) -> Vec<Use<'_>> {
     found
 }
 
-fn rules(code: &Code, house: &House, uses: &[Use<'_>], report: &mut Report) {
+fn rules(code: &Code, house: &Repository, uses: &[Use<'_>], report: &mut Report) {
     let rooms = rooms_of_files(code, house);
     let mut faults = BTreeSet::new();
     let mut needed = BTreeSet::new();
@@ -184,7 +184,7 @@ fn is_within(path: &str, module: &str) -> bool {
     path == module || path.strip_prefix(module).is_some_and(|rest| rest.starts_with("::"))
 }
 
-fn rooms_of_files(code: &Code, house: &House) -> BTreeMap<usize, &'static str> {
+fn rooms_of_files(code: &Code, house: &Repository) -> BTreeMap<usize, &'static str> {
     let mut found = BTreeMap::new();
     for (path, module) in &code.modules {
         let path = path.join("::");
@@ -198,7 +198,7 @@ fn rooms_of_files(code: &Code, house: &House) -> BTreeMap<usize, &'static str> {
 }
 
 /// Finds circles, and draws which room uses which.
-fn structure(code: &Code, house: &House, uses: &[Use<'_>], report: &mut Report) {
+fn structure(code: &Code, house: &Repository, uses: &[Use<'_>], report: &mut Report) {
     let rooms = rooms_of_files(code, house);
     let mut edges = BTreeSet::new();
     for each in uses {

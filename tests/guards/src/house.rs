@@ -1,6 +1,6 @@
 //! Holds the rules of this house. The names of rooms are those of ARCHITECTURE.md.
 
-use crate::check::{House, Permit, Room, Rule};
+use crate::check::{Permit, Repository, Room, Rule};
 use crate::prose::Area;
 use crate::source::Crate;
 
@@ -30,7 +30,7 @@ const WASMTIME: &[&str] = &[
 const CLOCKS: &[&str] = &["Utc::now", "Local::now", "SystemTime::now"];
 
 /// The rules, and the code that is read to check them.
-pub const HOUSE: House = House {
+pub const HOUSE: Repository = Repository {
     crates: &[
         Crate { name: "sexton", root: "host/src/lib.rs" },
         Crate { name: "sexton_testkit", root: "host/testkit/src/lib.rs" },

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_goes_over_lines_is_read_as_one_text() {
+    fn a_statement_over_several_lines_is_read_as_one_text() {
         assert_eq!(faults("const A: &str = \"SELECT 1 FROM runs WHERE state = \\\n     1\";\n").len(), 1);
     }
 

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use crate::check::{self, House, Permit, Report, Room, Rule};
+use crate::check::{self, Permit, Report, Repository, Room, Rule};
 use crate::duplicates;
 use crate::house::HOUSE;
 use crate::source::{self, Crate};
 
-const SMALL: House = House {
+const SMALL: Repository = Repository {
     crates: &[Crate { name: "small", root: "src/lib.rs" }],
     rooms: &[
         Room { name: "domain", modules: &["small::domain"] },
@@ -30,7 +30,7 @@ const SMALL: House = House {
 };
 
 /// Two rooms of this house with its rules, in which every use that they forbid is a fault.
-const OURS: House = House {
+const OURS: Repository = Repository {
     crates: &[Crate { name: "sexton", root: "src/lib.rs" }],
     rooms: &[Room { name: "cli", modules: &["sexton::cli"] }, Room { name: "store", modules: &["sexton::store"] }],
     permits: &[],
@@ -51,7 +51,7 @@ fn report(files: &[(&str, &str)]) -> Report {
 }
 
 /// Checks `house` with these files in `src`, of which a later one replaces an earlier one.
-fn report_of(house: &House, files: &[(&str, &str)]) -> Report {
+fn report_of(house: &Repository, files: &[(&str, &str)]) -> Report {
     let place = tempfile::tempdir().expect("a directory");
     for (name, text) in files {
         let path = place.path().join("src").join(name);
@@ -98,7 +98,7 @@ fn a_forbidden_module_is_found_behind_a_re_export_a_group_an_alias_and_super() {
 }
 
 #[test]
-fn a_permit_is_for_one_module_and_goes_when_it_is_not_needed() {
+fn a_permit_is_for_one_module_and_is_reported_when_it_is_not_needed() {
     let derives = "use serde::{Deserialize, Serialize};\n#[derive(Serialize, Deserialize)]\npub struct Row;\n";
     assert_eq!(
         faults(&[("store/sqlite.rs", &format!("pub struct Sqlite;\n{derives}"))]),
@@ -175,7 +175,7 @@ fn a_circle_of_four_files_is_found_and_what_only_tests_use_makes_none() {
 }
 
 #[test]
-fn the_drawing_tells_which_room_uses_which() {
+fn the_drawing_shows_which_room_uses_which() {
     let drawing = report(&[("http.rs", "use crate::store::Sqlite as S;\n")]).drawing;
     assert!(drawing.contains("http -> store (1)\n"), "{drawing}");
 }

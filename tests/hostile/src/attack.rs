@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::ground::Ground;
+use crate::ground::Environment;
 use crate::host::Host;
 
 /// The deadline of an attack that ends at its deadline, in milliseconds, which is long enough for the checks.
@@ -25,7 +25,7 @@ pub(crate) struct Attack {
     /// The text of its file, which begins with what it does and what must happen.
     pub(crate) source: &'static str,
     /// The files for the plugin directory.
-    pub(crate) weapon: Weapon,
+    pub(crate) weapon: ComponentSource,
     /// The result that it must have.
     pub(crate) end: End,
     /// The task's `limits.deadline`.
@@ -35,7 +35,7 @@ pub(crate) struct Attack {
     /// The task's `limits.fuel`.
     pub(crate) fuel: u64,
     /// Its settings and grants besides those that all attacks have.
-    pub(crate) gear: fn(&Ground) -> Gear,
+    pub(crate) gear: fn(&Environment) -> Gear,
     /// Further conditions that must hold once all of its runs are over. Gets the host's answer about each run.
     pub(crate) check: Check,
     /// Runs before each condition.
@@ -49,14 +49,14 @@ pub(crate) struct Attack {
 }
 
 /// The name of an attack's file, its text, and the component.
-pub(crate) type Of = (&'static str, &'static str, Weapon);
+pub(crate) type Of = (&'static str, &'static str, ComponentSource);
 
 /// A condition that must hold once the runs of an attack are over.
 pub(crate) type Check = fn(&Host, &Attack, &[Value]) -> Result<()>;
 
 /// The source of the component in the plugin directory.
 #[derive(Clone, Copy)]
-pub(crate) enum Weapon {
+pub(crate) enum ComponentSource {
     /// The guest in Rust, whose setting `attack` chooses the attack.
     Rust,
     /// WebAssembly text: a component, or a core module that is turned into one as a compiler would.
@@ -154,7 +154,7 @@ impl Attack {
         Self { deadline_ms, ..self }
     }
 
-    pub(crate) fn gear(self, gear: fn(&Ground) -> Gear) -> Self {
+    pub(crate) fn gear(self, gear: fn(&Environment) -> Gear) -> Self {
         Self { gear, ..self }
     }
 
@@ -198,7 +198,7 @@ impl Attack {
     }
 
     /// Returns the manifest with which it is put into the plugin directory as `task`.
-    pub(crate) fn manifest(&self, task: &str, ground: &Ground) -> String {
+    pub(crate) fn manifest(&self, task: &str, ground: &Environment) -> String {
         let mut gear = (self.gear)(ground);
         gear.settings.push(("attack", self.name()));
         // There is no brake: an attempt that is lost for lack of memory is repeated, and must not wait for minutes. The

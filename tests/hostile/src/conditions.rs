@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::attack::{Attack, End, Weapon};
+use crate::attack::{Attack, ComponentSource, End};
 use crate::ground::SECRET;
 use crate::host::Host;
 use crate::room::STARVED;
@@ -86,10 +86,10 @@ pub(crate) fn retreat(host: &Host, attacks: &[Attack]) -> Result<()> {
 fn place(host: &Host, attack: &Attack, name: &str, nth: usize) -> Result<()> {
     let manifest = attack.manifest(name, &host.ground);
     match attack.weapon {
-        Weapon::Rust => host.put(name, &host.guest, &manifest),
-        Weapon::Text => host.put(name, &made::marked(made::assemble(attack.source), nth), &manifest),
-        Weapon::Made(component) => host.put(name, &made::marked(component(nth), nth), &manifest),
-        Weapon::Placed(place) => place(host, &host.plugins, name),
+        ComponentSource::Rust => host.put(name, &host.guest, &manifest),
+        ComponentSource::Text => host.put(name, &made::marked(made::assemble(attack.source), nth), &manifest),
+        ComponentSource::Made(component) => host.put(name, &made::marked(component(nth), nth), &manifest),
+        ComponentSource::Placed(place) => place(host, &host.plugins, name),
     }
 }
 

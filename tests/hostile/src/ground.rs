@@ -19,7 +19,7 @@ pub(crate) const SECRET: &str = "what nobody is to see";
 pub(crate) const SMALL_BOX: (u64, u64) = (256 << 10, 60);
 
 /// The surroundings of the attacks.
-pub(crate) struct Ground {
+pub(crate) struct Environment {
     directory: PathBuf,
     /// `ADDRESS:PORT` of the host's API.
     pub(crate) host: String,
@@ -38,7 +38,7 @@ pub(crate) struct Ground {
     called: Arc<AtomicUsize>,
 }
 
-impl Ground {
+impl Environment {
     /// Creates them in `directory`, for attacks on the host at `host`.
     pub(crate) fn prepare(directory: &Path, host: &str) -> Result<Self> {
         let open = directory.join("box");

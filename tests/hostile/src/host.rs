@@ -12,7 +12,7 @@ use serde_json::Value;
 use sexton_testkit::process::{Log, Process};
 use sexton_testkit::{PATIENCE, api, folder};
 
-use crate::ground::Ground;
+use crate::ground::Environment;
 use crate::room::Room;
 use crate::vitals::Vitals;
 
@@ -23,7 +23,7 @@ pub(crate) const CACHE_QUOTA: u64 = 16 << 20;
 pub(crate) struct Host {
     url: String,
     pub(crate) plugins: PathBuf,
-    pub(crate) ground: Ground,
+    pub(crate) ground: Environment,
     pub(crate) pid: u32,
     /// The guest in Rust, and one that does nothing.
     pub(crate) guest: Vec<u8>,
@@ -35,7 +35,7 @@ pub(crate) struct Host {
 }
 
 /// The built files that are needed besides a host.
-pub(crate) struct Arms {
+pub(crate) struct BuiltFiles {
     /// The binary, if there is one here.
     pub(crate) sexton: Option<PathBuf>,
     /// The library that replaces the system's resolver.
@@ -54,16 +54,16 @@ struct Own {
 
 impl Host {
     /// Starts a host in `directory`.
-    pub(crate) fn start(with: &Arms, directory: &Path) -> Result<Self> {
+    pub(crate) fn start(with: &BuiltFiles, directory: &Path) -> Result<Self> {
         Self::start_in(None, include_str!("../sexton.toml"), with, directory)
     }
 
     /// Starts a host in `directory` that has no more memory than `room`, if there is such a thing.
-    pub(crate) fn starve(room: Option<Room>, with: &Arms, directory: &Path) -> Result<Self> {
+    pub(crate) fn starve(room: Option<Room>, with: &BuiltFiles, directory: &Path) -> Result<Self> {
         Self::start_in(room, include_str!("../starved.toml"), with, directory)
     }
 
-    fn start_in(room: Option<Room>, config: &str, with: &Arms, directory: &Path) -> Result<Self> {
+    fn start_in(room: Option<Room>, config: &str, with: &BuiltFiles, directory: &Path) -> Result<Self> {
         let sexton = with.sexton.as_ref().context("no `sexton` beside this program: `make hostile` builds it")?;
         let resolver = &with.resolver;
         let plugins = directory.join("plugins");
@@ -90,13 +90,13 @@ impl Host {
     }
 
     /// Returns the host that is up at `url` and watches `plugins`.
-    pub(crate) fn against(url: &str, plugins: &Path, with: &Arms, directory: &Path) -> Result<Self> {
+    pub(crate) fn against(url: &str, plugins: &Path, with: &BuiltFiles, directory: &Path) -> Result<Self> {
         Self::at(url.trim_end_matches('/').to_owned(), plugins.to_owned(), directory, with, None)
     }
 
-    fn at(url: String, plugins: PathBuf, directory: &Path, with: &Arms, own: Option<Own>) -> Result<Self> {
+    fn at(url: String, plugins: PathBuf, directory: &Path, with: &BuiltFiles, own: Option<Own>) -> Result<Self> {
         let address = url.trim_start_matches("http://").to_owned();
-        let ground = Ground::prepare(&directory.join("ground"), &address)?;
+        let ground = Environment::prepare(&directory.join("ground"), &address)?;
         let agent = api::client(PATIENCE);
         let guest = |name: &str| folder::guest(&with.guests, name).map_err(anyhow::Error::msg);
         let sexton = with.sexton.clone();

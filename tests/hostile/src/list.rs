@@ -11,23 +11,23 @@ use crate::attack::Attack;
 /// An attack's name and the text of its file.
 macro_rules! of {
     (rust $file:literal) => {
-        ($file, include_str!(concat!("../../attacks/", $file, ".rs")), crate::attack::Weapon::Rust)
+        ($file, include_str!(concat!("../../attacks/", $file, ".rs")), crate::attack::ComponentSource::Rust)
     };
     (text $file:literal) => {
-        ($file, include_str!(concat!("../../attacks/", $file, ".wat")), crate::attack::Weapon::Text)
+        ($file, include_str!(concat!("../../attacks/", $file, ".wat")), crate::attack::ComponentSource::Text)
     };
     (made $file:ident) => {
         (
             stringify!($file),
             include_str!(concat!("../made/", stringify!($file), ".rs")),
-            crate::attack::Weapon::Made(crate::made::$file::component),
+            crate::attack::ComponentSource::Made(crate::made::$file::component),
         )
     };
     (placed $file:ident) => {
         (
             stringify!($file),
             include_str!(concat!("../made/", stringify!($file), ".rs")),
-            crate::attack::Weapon::Placed(crate::made::$file::place),
+            crate::attack::ComponentSource::Placed(crate::made::$file::place),
         )
     };
 }

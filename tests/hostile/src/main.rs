@@ -21,7 +21,7 @@ use sexton_testkit::folder;
 
 use attack::Attack;
 use conditions::{Condition, Passed};
-use host::{Arms, Host};
+use host::{BuiltFiles, Host};
 use room::{Room, STARVED};
 
 /// Attack a host in every known way, and print the results.
@@ -121,7 +121,7 @@ fn run(args: &Args) -> Result<bool> {
 }
 
 /// Returns the built files: those where cargo puts them, unless options name others.
-fn arms(args: &Args) -> Result<Arms> {
+fn arms(args: &Args) -> Result<BuiltFiles> {
     let own = std::env::current_exe()?;
     let beside = own.parent().context("this program lies in a directory")?;
     let guests = folder::guests(&own);
@@ -130,7 +130,11 @@ fn arms(args: &Args) -> Result<Arms> {
         // A suite that only attacks a host which is up already needs none.
         None => beside.join("sexton").canonicalize().ok(),
     };
-    Ok(Arms { sexton, resolver: beside.join("libhostile_resolver.so"), guests: args.guests.clone().unwrap_or(guests) })
+    Ok(BuiltFiles {
+        sexton,
+        resolver: beside.join("libhostile_resolver.so"),
+        guests: args.guests.clone().unwrap_or(guests),
+    })
 }
 
 /// Runs all attacks, one after the other, and returns the results of each.
@@ -177,7 +181,7 @@ fn attack_all(host: &Host, attacks: &[Attack], at_once: usize) -> Result<Vec<Row
 }
 
 /// Runs all attacks on a host with little memory, and adds the results to the rows.
-fn starve(arms: &Arms, directory: &Path, attacks: &[Attack], rows: &mut [Row]) -> Result<()> {
+fn starve(arms: &BuiltFiles, directory: &Path, attacks: &[Attack], rows: &mut [Row]) -> Result<()> {
     let room = Room::of(STARVED);
     let directory = directory.join("starved");
     std::fs::create_dir(&directory)?;

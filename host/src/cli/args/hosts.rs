@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
-use super::asking::{Asks, ListArgs};
+use super::connection::{ListArgs, TenantCommand};
 
 /// The options that a host starts with.
 #[derive(Args, Clone, Debug, Default)]
@@ -16,16 +16,16 @@ pub struct RunArgs {
     /// Configuration file [default: sexton.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Directory with the plugins, over the configuration
+    /// Directory with the plugins; overrides the configuration
     #[arg(long, value_name = "DIR")]
     pub plugins: Option<PathBuf>,
-    /// Directory for the database and compiled code, over the configuration
+    /// Directory for the database and compiled code; overrides the configuration
     #[arg(long, value_name = "DIR")]
     pub var: Option<PathBuf>,
-    /// Address of the API, over the configuration, such as 127.0.0.1:7070
+    /// Address of the API, such as 127.0.0.1:7070; overrides the configuration
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen)]
     pub listen: Option<SocketAddr>,
-    /// URL of the PostgreSQL database with the store, over the configuration; better in the environment if it has a
+    /// URL of the PostgreSQL database with the store; overrides the configuration. Set it in the environment if it has a
     /// password
     #[arg(long, env = "SEXTON_STORE_URL", hide_env_values = true, value_name = "URL")]
     pub store_url: Option<Hidden>,
@@ -91,16 +91,16 @@ pub(in crate::cli) struct LocksArgs {
 pub(in crate::cli) enum CacheCommand {
     /// Print the value of an entry
     #[command(after_help = "Example: sexton cache get front/weather")]
-    Get(Asks<CacheKeyArgs>),
+    Get(TenantCommand<CacheKeyArgs>),
     /// Set an entry
     #[command(after_help = "Example: sexton cache set front/motto 'Memento mori' --ttl 1h")]
-    Set(Asks<CacheSetArgs>),
+    Set(TenantCommand<CacheSetArgs>),
     /// List entries by key
     #[command(after_help = "Example: sexton cache list front/")]
-    List(Asks<CacheListArgs>),
+    List(TenantCommand<CacheListArgs>),
     /// Delete an entry
     #[command(after_help = "Example: sexton cache delete front/weather")]
-    Delete(Asks<CacheKeyArgs>),
+    Delete(TenantCommand<CacheKeyArgs>),
 }
 
 #[derive(Args, Clone, Debug)]

@@ -47,7 +47,7 @@ pub(in crate::cli) struct ShowArgs {
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct LogsArgs {
-    /// Follow the log as it grows; of a task, all of its runs that are going or start later
+    /// Follow the log as it grows; of a task, all of its runs in progress and those that start later
     #[arg(short, long)]
     pub(in crate::cli) follow: bool,
     /// Id of the run, or name of the task

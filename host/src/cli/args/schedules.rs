@@ -7,7 +7,7 @@ use std::str::FromStr;
 use chrono_tz::Tz;
 use clap::{ArgGroup, Args, Subcommand};
 
-use super::{Asks, ListArgs};
+use super::{ListArgs, TenantCommand};
 use crate::schedule::zone;
 use crate::task::Name;
 
@@ -21,19 +21,19 @@ pub(in crate::cli) enum ScheduleCommand {
     #[command(
         after_help = "Example: sexton schedule add monday-report --task report --cron '0 9 * * mon' --zone Europe/Berlin"
     )]
-    Add(Box<Asks<AddArgs>>),
+    Add(Box<TenantCommand<AddArgs>>),
     /// List the schedules that were added, by key
     #[command(after_help = "Example: sexton schedule list --task report")]
-    List(Asks<SchedulesArgs>),
+    List(TenantCommand<SchedulesArgs>),
     /// Show a schedule that was added
     #[command(after_help = "Example: sexton schedule show monday-report")]
-    Show(Asks<ScheduleKeyArgs>),
-    /// Let a schedule that was added go on from now, after the clock was set back
+    Show(TenantCommand<ScheduleKeyArgs>),
+    /// Let an added schedule continue from now, after the clock was set back
     #[command(after_help = "Example: sexton schedule reset monday-report")]
-    Reset(Asks<ScheduleKeyArgs>),
-    /// Delete a schedule that was added; a run that it has made goes on
+    Reset(TenantCommand<ScheduleKeyArgs>),
+    /// Delete a schedule that was added; a run that it has made continues
     #[command(after_help = "Example: sexton schedule delete monday-report")]
-    Delete(Asks<DeleteArgs>),
+    Delete(TenantCommand<DeleteArgs>),
 }
 
 #[derive(Args, Clone, Debug)]

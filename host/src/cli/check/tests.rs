@@ -133,7 +133,7 @@ fn imports_of_the_component_are_compared_with_the_grants() {
     let dir = directory(&[("p.toml", "[tasks.p]\n"), ("p.wasm", WITH_CACHE)]);
     let (ended, errors, warnings) = findings(dir.path());
     assert!(ended.is_err() && warnings.is_empty(), "{warnings:?}");
-    assert!(errors[0].contains("task `p` imports what its manifest does not grant"), "{errors:?}");
+    assert!(errors[0].contains("task `p` imports interfaces that its manifest does not grant"), "{errors:?}");
     assert!(errors[0].contains("\ncache = [\"*\"]"), "it says what to add: {errors:?}");
 
     let dir = directory(&[("p.toml", "[tasks.p.grants]\ncache = [\"*\"]\n"), ("p.wasm", WITH_CACHE)]);

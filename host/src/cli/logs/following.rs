@@ -31,10 +31,10 @@ const REMEMBERED: usize = 10_000;
 const LINES: usize = 1000;
 
 /// A message of a thread that reads a log.
-enum Told {
+enum Message {
     Line(RunId, String),
     /// The run waits or has ended, with the last attempt that was read to its end.
-    Rests(RunId, u32),
+    Idle(RunId, u32),
     Failed(CliError),
 }
 
@@ -56,8 +56,8 @@ struct Following<'a> {
     seen: BTreeMap<RunId, Seen>,
     /// The run whose line was printed last.
     heading: Option<RunId>,
-    tell: SyncSender<Told>,
-    told: Receiver<Told>,
+    tell: SyncSender<Message>,
+    told: Receiver<Message>,
 }
 
 /// Follows the runs of `task`, beginning with the `latest` one, until the user ends the command.
@@ -109,10 +109,10 @@ impl Following<'_> {
         let (client, run, shown, tell) = (self.client.clone(), run.id, seen.shown, self.tell.clone());
         std::thread::spawn(move || {
             let told = match read(&client, run, shown, &tell) {
-                Ok(shown) => Told::Rests(run, shown),
+                Ok(shown) => Message::Idle(run, shown),
                 // The run was deleted a moment ago.
-                Err(error) if error.exit() == Exit::NotFound => Told::Rests(run, u32::MAX),
-                Err(error) => Told::Failed(error),
+                Err(error) if error.exit() == Exit::NotFound => Message::Idle(run, u32::MAX),
+                Err(error) => Message::Failed(error),
             };
             // An error means that the printing side has ended.
             let _ = tell.send(told);
@@ -127,9 +127,9 @@ impl Following<'_> {
         let end = Instant::now() + time;
         while let Ok(told) = self.told.recv_timeout(end.saturating_duration_since(Instant::now())) {
             match told {
-                Told::Failed(error) => return Err(error),
-                Told::Line(run, line) => self.print(run, &line)?,
-                Told::Rests(run, shown) => {
+                Message::Failed(error) => return Err(error),
+                Message::Line(run, line) => self.print(run, &line)?,
+                Message::Idle(run, shown) => {
                     let seen = self.seen.entry(run).or_default();
                     (seen.going, seen.shown) = (false, shown);
                     seen.tried = seen.tried.max(shown);
@@ -163,13 +163,16 @@ pub(super) fn header(run: RunId, list: ListArgs, screen: &Screen) -> Result<(), 
 
 /// Reads the log of a run beyond its first `shown` attempts, until the run waits or has ended. Returns how many
 /// attempts were read.
-fn read(client: &Client, run: RunId, mut shown: u32, tell: &SyncSender<Told>) -> Result<u32, CliError> {
+fn read(client: &Client, run: RunId, mut shown: u32, tell: &SyncSender<Message>) -> Result<u32, CliError> {
     let mut lines = BufReader::new(client.stream(&format!("/v1/runs/{run}/log?follow=true"))?);
     loop {
         let mut line = String::new();
-        let read = lines
-            .read_line(&mut line)
-            .map_err(|e| CliError::new(Exit::Unreachable, format!("the host broke off the log of run {run}: {e}")))?;
+        let read = lines.read_line(&mut line).map_err(|e| {
+            CliError::new(
+                Exit::Unreachable,
+                format!("the connection broke while the host sent the log of run {run}: {e}"),
+            )
+        })?;
         if read == 0 {
             return Ok(shown);
         }
@@ -180,7 +183,7 @@ fn read(client: &Client, run: RunId, mut shown: u32, tell: &SyncSender<Told>) ->
         if attempt <= shown {
             continue;
         }
-        if tell.send(Told::Line(run, line.trim_end().to_owned())).is_err() {
+        if tell.send(Message::Line(run, line.trim_end().to_owned())).is_err() {
             return Ok(shown);
         }
         if ended {

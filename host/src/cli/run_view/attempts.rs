@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::attempt::LogLine;
 use crate::cli::logs::line_text;
 use crate::cli::screen::{Screen, one_line, safe};
-use crate::http::api_types::attempts::{AttemptShape, KeptShape, LogEvent};
-use crate::http::api_types::rough;
+use crate::http::api_types::approximate;
+use crate::http::api_types::attempts::{AttemptShape, CappedTextShape, LogEvent};
 use crate::lengths;
 use crate::runtime::is_of_author;
 
@@ -50,7 +50,7 @@ fn are_alike(one: &AttemptShape, other: &AttemptShape) -> bool {
 
 fn attempt(text: &mut String, attempt: &AttemptShape, full: bool, screen: &Screen) {
     let accounts = &attempt.accounts;
-    let took = rough(attempt.ended_at.since(attempt.started_at));
+    let took = approximate(attempt.ended_at.since(attempt.started_at));
     let about = |us| lengths::about(Duration::from_micros(us));
     text.push_str(&format!("\nAttempt {}: {} after {took}\n", attempt.attempt, attempt.outcome));
     table(
@@ -77,7 +77,7 @@ fn attempt(text: &mut String, attempt: &AttemptShape, full: bool, screen: &Scree
         section(text, "backtrace", frames.iter().map(String::as_str), full);
     }
     let lines = attempt.log.text.lines().map(|line| log_line(line, screen));
-    let log = KeptShape { text: lines.collect(), cut: attempt.log.cut };
+    let log = CappedTextShape { text: lines.collect(), cut: attempt.log.cut };
     // These lines are escaped already, one by one.
     tail(text, "log", &log, full, str::to_owned);
     // The log contains the printed lines, unless it was cut.
@@ -139,7 +139,7 @@ fn log_line(json: &str, screen: &Screen) -> String {
 }
 
 /// Writes the end of the stored text, and whether that is all.
-fn tail(text: &mut String, name: &str, kept: &KeptShape, full: bool, show: impl Fn(&str) -> String) {
+fn tail(text: &mut String, name: &str, kept: &CappedTextShape, full: bool, show: impl Fn(&str) -> String) {
     let lines: Vec<&str> = kept.text.lines().collect();
     if lines.is_empty() && !kept.cut {
         return;

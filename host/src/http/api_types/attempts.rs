@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::micros;
-use crate::run::{Accounts, Kept, Outcome, Report};
+use crate::run::{Accounts, CappedText, Outcome, Report};
 use crate::store::AttemptInfo;
 use crate::time::Timestamp;
 
@@ -27,11 +27,11 @@ pub struct AttemptShape {
     /// The resources that it used.
     pub accounts: AccountsShape,
     /// The lines of the `log` import: one JSON object `{"at", "level", "message"}` a line.
-    pub log: KeptShape,
+    pub log: CappedTextShape,
     /// The text written to stdout.
-    pub stdout: KeptShape,
+    pub stdout: CappedTextShape,
     /// The text written to stderr.
-    pub stderr: KeptShape,
+    pub stderr: CappedTextShape,
 }
 
 impl From<AttemptInfo> for AttemptShape {
@@ -92,16 +92,16 @@ impl From<Accounts> for AccountsShape {
 
 /// Text that was kept up to a limit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct KeptShape {
+pub struct CappedTextShape {
     /// The kept text (bytes that are not UTF-8 are replaced).
     pub text: String,
     /// Whether there was more.
     pub cut: bool,
 }
 
-impl From<Kept> for KeptShape {
-    fn from(kept: Kept) -> Self {
-        let Kept { text, cut } = kept;
+impl From<CappedText> for CappedTextShape {
+    fn from(kept: CappedText) -> Self {
+        let CappedText { text, cut } = kept;
         Self { text, cut }
     }
 }

@@ -6,7 +6,7 @@ use super::millis;
 use crate::pause::{PausedBy, Pauses};
 use crate::run::{RunId, RunState};
 use crate::schedule::{AwaitedRun, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
-use crate::store::{RunKey, Stands, Watched};
+use crate::store::{AwaitedRunState, RunKey, TriggerState};
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
 
@@ -112,7 +112,7 @@ pub struct Following {
 }
 
 /// Returns the key of the run that a task's schedule waits for, if it waits for one.
-pub fn awaits_of_task(task: &Task, watched: Option<&Watched>) -> Option<RunKey> {
+pub fn awaits_of_task(task: &Task, watched: Option<&TriggerState>) -> Option<RunKey> {
     match (&task.trigger, memory(watched)?) {
         (Trigger::After(_), Memory::After(state)) => Some((task.key.clone(), state.awaits)),
         _ => None,
@@ -120,16 +120,16 @@ pub fn awaits_of_task(task: &Task, watched: Option<&Watched>) -> Option<RunKey> 
 }
 
 /// Does the same for a chain.
-pub fn awaits_of_chain(chain: &Chain, watched: Option<&Watched>) -> Option<RunKey> {
+pub fn awaits_of_chain(chain: &Chain, watched: Option<&TriggerState>) -> Option<RunKey> {
     let state = state_of(chain, watched)?;
     Some((chain.task(state.link), state.awaits?))
 }
 
-fn memory(watched: Option<&Watched>) -> Option<Memory> {
+fn memory(watched: Option<&TriggerState>) -> Option<Memory> {
     Memory::read(watched?.state.memory.as_deref())
 }
 
-fn state_of(chain: &Chain, watched: Option<&Watched>) -> Option<ChainState> {
+fn state_of(chain: &Chain, watched: Option<&TriggerState>) -> Option<ChainState> {
     match memory(watched)? {
         Memory::Chain(state) => Some(chain.fit(state)),
         _ => None,
@@ -140,8 +140,8 @@ impl ChainShape {
     /// Returns the current state of `chain`; `missing` tells whether a task does not exist.
     pub fn of(
         chain: &Chain,
-        watched: Option<&Watched>,
-        run: Option<&Stands>,
+        watched: Option<&TriggerState>,
+        run: Option<&AwaitedRunState>,
         pauses: &Pauses,
         now: Timestamp,
         missing: impl Fn(&TaskKey) -> bool,
@@ -185,14 +185,19 @@ impl ChainShape {
 
 impl Following {
     /// Returns the state of the schedule of `task`; `None` if it does not depend on earlier runs.
-    pub fn of(task: &Task, watched: Option<&Watched>, run: Option<&Stands>, now: Timestamp) -> Option<Self> {
+    pub fn of(
+        task: &Task,
+        watched: Option<&TriggerState>,
+        run: Option<&AwaitedRunState>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let paused = watched.is_some_and(|watched| watched.state.paused.is_some());
         let nothing = Self { next: None, run: None, alive: None, interval_ms: None, started: None, failed: None };
         let mut following = match &task.trigger {
             Trigger::After(cooldowns) => {
                 let seen = run.map_or(AwaitedRun::Gone, AwaitedRun::from);
                 let stands = match memory(watched) {
-                    Some(Memory::After(state)) => state.stands(seen),
+                    Some(Memory::After(state)) => state.resolve(seen),
                     _ => seen,
                 };
                 let run = match stands {

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Doing, RunHandle};
+use crate::attempt::{Activity, RunHandle};
 use crate::run::RunId;
-use crate::runtime::{Seen, Whereabouts};
+use crate::runtime::{Diagnosis, SampleInfo};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -80,7 +80,7 @@ pub struct LiveAttempt {
     /// The host call that it waits in.
     pub waiting: Option<Wait>,
     /// The number of clients that take its `stack` or `profile`.
-    pub lookers: usize,
+    pub observers: usize,
     /// Whether the attempt was told to end, or is being interrupted.
     pub ending: bool,
 }
@@ -161,15 +161,15 @@ impl LiveAttempt {
             bytes_in: usage.bytes_in,
             bytes_out: usage.bytes_out,
             waiting,
-            lookers: attempt.lookers(),
-            ending: attempt.asked().is_some(),
+            observers: attempt.observers(),
+            ending: attempt.stop_reason().is_some(),
         }
     }
 }
 
 impl Stack {
     /// Returns the samples of `attempt`.
-    pub fn of(attempt: &RunHandle, seen: &Whereabouts) -> Self {
+    pub fn of(attempt: &RunHandle, seen: &Diagnosis) -> Self {
         let verdict = &seen.verdict;
         Self {
             run: attempt.key.run,
@@ -181,11 +181,11 @@ impl Stack {
 }
 
 impl StackSample {
-    fn of(seen: &Seen, started: Instant) -> Self {
+    fn of(seen: &SampleInfo, started: Instant) -> Self {
         let (doing, waiting) = match &seen.doing {
-            Doing::Computing => ("computing", None),
-            Doing::Queued => ("queued", None),
-            Doing::Waiting { call, what, since } => {
+            Activity::Computing => ("computing", None),
+            Activity::Queued => ("queued", None),
+            Activity::Waiting { call, what, since } => {
                 let at = started + seen.age;
                 let for_ms = millis(at.saturating_duration_since(*since));
                 ("waiting", Some(Wait { call: call.map(str::to_owned), what: what.clone(), for_ms }))

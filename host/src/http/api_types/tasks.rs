@@ -303,7 +303,7 @@ impl TaskSummary {
 
     /// Applies the pauses of many tasks, unless the task has a pause of its own.
     #[must_use]
-    pub fn under(mut self, pauses: &Pauses) -> Self {
+    pub fn with_pauses(mut self, pauses: &Pauses) -> Self {
         if let Some((by, pause)) = pauses.of(&self.tenant, None).filter(|_| !self.paused) {
             (self.paused, self.paused_by) = (true, Some(by));
             (self.paused_at, self.paused_why) = (pause.since, pause.why.clone());

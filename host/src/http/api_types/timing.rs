@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::schedule::MarkShape;
-use super::{Due, millis, rough};
+use super::{Due, approximate, millis};
 use crate::lengths;
 use crate::schedule::{SET_BACK, Timing, Trigger, explain, plausible};
 use crate::store::added::ScheduleInfo;
@@ -69,27 +69,27 @@ pub fn words(task: &Task) -> Option<String> {
 pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let by_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
     let cursor = cursor.filter(|_| by_clock)?;
-    let word = format!("resume {}{}", task.key.task, whose(&task.key.tenant));
-    ahead(cursor, now, task.zone).map(|ahead| format!("{ahead}; `sexton {word}` lets it go on from now"))
+    let word = format!("resume {}{}", task.key.task, tenant_option(&task.key.tenant));
+    ahead(cursor, now, task.zone).map(|ahead| format!("{ahead}; `sexton {word}` lets it continue from now"))
 }
 
 /// Does the same for an added schedule with instants of `zone`.
 pub fn set_back_added(info: &ScheduleInfo, zone: Tz, now: Timestamp) -> Option<String> {
     let ahead = ahead(info.cursor, now, zone).filter(|_| info.finished_at.is_none())?;
-    let word = format!("schedule reset {}{}", info.key.key, whose(&info.key.tenant));
-    Some(format!("{ahead}; `sexton {word}` lets it go on from now"))
+    let word = format!("schedule reset {}{}", info.key.key, tenant_option(&info.key.tenant));
+    Some(format!("{ahead}; `sexton {word}` lets it continue from now"))
 }
 
 /// Returns how far a schedule whose progress is `cursor` is ahead of the clock, if that is because the clock was set
 /// back.
 fn ahead(cursor: Timestamp, now: Timestamp, zone: Tz) -> Option<String> {
     let cursor = plausible(Some(cursor), now).filter(|cursor| cursor.since(now) > SET_BACK)?;
-    let (by, until) = (rough(cursor.since(now)), local(cursor, zone));
-    Some(format!("the clock was set back by {by}: what is due up to {until} was dealt with"))
+    let (by, until) = (approximate(cursor.since(now)), local(cursor, zone));
+    Some(format!("the clock was set back by {by}: instants up to {until} were handled already"))
 }
 
 /// Returns the option that a command needs for objects of a tenant.
-fn whose(tenant: &Name) -> String {
+fn tenant_option(tenant: &Name) -> String {
     if *tenant == Name::default_tenant() { String::new() } else { format!(" --tenant {tenant}") }
 }
 
@@ -115,7 +115,9 @@ impl Due {
 
     /// Returns the delay of its start for people: `, starts 5s later`; empty if there is none.
     pub fn later(&self) -> String {
-        self.starts_at.map(|starts| format!(", starts {} later", rough(starts.since(self.at)))).unwrap_or_default()
+        self.starts_at
+            .map(|starts| format!(", starts {} later", approximate(starts.since(self.at))))
+            .unwrap_or_default()
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_of_a_trigger_are_told_in_words_and_missing_ones_are_not() {
+    fn bounds_of_a_trigger_are_explained_and_missing_ones_are_left_out() {
         let all = "times = 3\nstart = 2027-01-01T00:00:00Z\nend = 2027-02-01T00:00:00Z\nzone = \"Europe/Berlin\"\n\
                    delay = \"5s\"\nspread = \"1h\"\nstart-within = \"90s\"";
 

@@ -79,7 +79,7 @@ async fn a_head_that_is_too_large_or_no_http_is_refused() {
 }
 
 #[tokio::test]
-async fn a_shutdown_cuts_off_those_who_wait() {
+async fn a_shutdown_ends_waiting_requests() {
     let rig = Rig::new();
     let run = rig.waiting().await;
     let serving = serving(&rig).await;

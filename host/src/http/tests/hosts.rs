@@ -55,11 +55,11 @@ async fn a_host_that_is_to_drain_is_asked_at_once_if_it_is_this_one() {
     rig.announce("other", LEASE).await;
 
     assert_eq!(rig.post("/v1/hosts/other/drain", "").await.json()["state"], "draining");
-    let asked = tokio::time::timeout(Duration::ZERO, rig.duty.asked()).await;
+    let asked = tokio::time::timeout(Duration::ZERO, rig.duty.look_requested()).await;
     assert!(asked.is_err(), "the other is not asked here");
     assert_eq!(rig.post("/v1/hosts/box/drain", "").await.json()["state"], "draining");
 
-    tokio::time::timeout(BOUND, rig.duty.asked()).await.expect("the store is asked");
+    tokio::time::timeout(BOUND, rig.duty.look_requested()).await.expect("the store is asked");
     assert_eq!(rig.post("/v1/hosts/box/undrain", "").await.json()["state"], "up");
     assert_eq!(rig.get("/v1/hosts").await.json()["hosts"][1]["state"], "draining");
 }
@@ -95,5 +95,5 @@ async fn a_drain_is_shown_wherever_a_run_waits_for_the_host() {
     assert_eq!(rig.get("/v1/tasks").await.json()["tasks"][0]["held_back"], why);
     assert_eq!(rig.get(&format!("/v1/runs/{run}")).await.json()["run"]["held_back"], why);
     assert_eq!(rig.post("/v1/tasks/hello/runs?past_limits=true", "").await.json()["held_back"], why);
-    assert!(rig.get("/").await.text().contains("Draining: no run is taken here."));
+    assert!(rig.get("/").await.text().contains("Draining: this host takes no runs."));
 }

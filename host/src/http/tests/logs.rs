@@ -61,7 +61,7 @@ async fn a_log_is_followed_across_attempts_until_its_run_is_over() {
     assert_eq!(follower.line().await.map(|line| line["message"].clone()), Some(json!("two")));
     say(&live, "three");
     let again = Transition::Wait { run_at: NOW, failed: true };
-    rig.finish(&first, again, report(Outcome::Trapped, live.kept_log().text)).await;
+    rig.finish(&first, again, report(Outcome::Trapped, live.stored_log().text)).await;
     rig.live.remove(first.key);
     drop(live);
     assert_eq!(follower.line().await.map(|line| line["message"].clone()), Some(json!("three")));
@@ -73,7 +73,7 @@ async fn a_log_is_followed_across_attempts_until_its_run_is_over() {
     say(&live, "four");
     let line = follower.line().await.expect("a line of the second attempt");
     assert_eq!((&line["attempt"], &line["message"]), (&json!(2), &json!("four")));
-    let log = live.kept_log().text;
+    let log = live.stored_log().text;
     rig.finish(&second, Transition::Succeed(Output::default()), report(Outcome::Succeeded, log)).await;
     rig.live.remove(second.key);
     drop(live);

@@ -58,10 +58,10 @@ async fn an_unclear_pause_pauses_no_task() {
 }
 
 #[tokio::test]
-async fn a_run_that_goes_past_limits_says_past_which() {
+async fn a_forced_run_reports_the_limits_that_it_exceeded() {
     let rig = Rig::new();
     let free = rig.post("/v1/tasks/hello/runs?past_limits=true", "").await.json();
-    assert_eq!(free["note"], "past its limits, of which none held it back");
+    assert_eq!(free["note"], "past its limits, although none of them held it back");
     let running = rig.claim().await;
     rig.catalog.change(|tasks| {
         let mut thrifty = Task::clone(&task("hello", Trigger::OnDemand));

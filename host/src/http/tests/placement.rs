@@ -39,7 +39,7 @@ async fn a_run_shows_that_no_host_with_its_labels_is_up() {
         shown
     };
 
-    let nowhere = json!("it runs on hosts with `gpu`, and none is up that has all of that");
+    let nowhere = json!("it runs on hosts with `gpu`, and no host with all of them is up");
     assert_eq!(why().await, nowhere);
     announce(&rig, Name::new("eu").unwrap()).await;
     assert_eq!(why().await, nowhere);

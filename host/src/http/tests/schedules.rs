@@ -160,8 +160,8 @@ async fn a_schedule_ahead_of_the_clock_shows_that_until_it_is_reset() {
     let said = before["set_back"].as_str().expect("it says why it makes no runs");
     assert_eq!(
         said,
-        "the clock was set back by 1d: what is due up to 2026-11-23T10:00:00+00:00 was dealt with; `sexton schedule reset k` \
-         lets it go on from now"
+        "the clock was set back by 1d: instants up to 2026-11-23T10:00:00+00:00 were handled already; `sexton schedule reset k` \
+         lets it continue from now"
     );
     assert_eq!(made["schedule"]["set_back"], Value::Null);
     let moved = (moved.status, moved.json());

@@ -3,7 +3,7 @@
 use crate::attempt::Refusal;
 use crate::imports::call_error::{CallError, store_failure};
 use crate::imports::{ImportsCtx, LARGEST_VALUE, LONGEST_NAME, State, is_granted, is_name};
-use crate::store::{self, CacheWrite, StoreError, WriteIf, Written};
+use crate::store::{self, CacheWrite, StoreError, WriteIf, WriteOutcome};
 use crate::task::Pattern;
 use crate::time::Timestamp;
 
@@ -66,7 +66,7 @@ impl ImportsCtx {
     ) -> EntryResult<Option<store::Entry>> {
         let now = self.services.clock.now();
         let read = self.services.store.cache_get(self.cache_key(key.to_owned()), now);
-        self.until.unless_ended(in_call, read).await?.map_err(|error| failure(error, in_call))
+        self.until.run_until_ended(in_call, read).await?.map_err(|error| failure(error, in_call))
     }
 
     /// Writes the entry of a key that was checked and returns its new version. It expires after `expires_in`
@@ -83,7 +83,7 @@ impl ImportsCtx {
             return Err(EntryError::TooLarge.into());
         }
         let now = self.services.clock.now();
-        self.handle.usage.handed_over(value.len());
+        self.handle.usage.add_sent(value.len());
         let write = CacheWrite {
             key: self.cache_key(key),
             value,
@@ -94,11 +94,11 @@ impl ImportsCtx {
             budget: self.task.budget.cache,
             now,
         };
-        match self.until.unless_ended(in_call, self.services.store.cache_write(write)).await? {
-            Ok(Written::Yes(version)) => Ok(version),
-            Ok(Written::Conflict) => Err(EntryError::Conflict.into()),
+        match self.until.run_until_ended(in_call, self.services.store.cache_write(write)).await? {
+            Ok(WriteOutcome::Yes(version)) => Ok(version),
+            Ok(WriteOutcome::Conflict) => Err(EntryError::Conflict.into()),
             Err(error) => {
-                self.say_if_full(&error);
+                self.log_if_full(&error);
                 Err(failure(error, in_call))
             }
         }
@@ -108,7 +108,7 @@ impl ImportsCtx {
     pub(in crate::imports) async fn delete_entry(&self, key: String, in_call: &'static str) -> EntryResult<()> {
         let now = self.services.clock.now();
         let deleted = self.services.store.cache_delete(self.cache_key(key), Some(self.claim), now);
-        self.until.unless_ended(in_call, deleted).await?.map_err(|error| failure(error, in_call))?;
+        self.until.run_until_ended(in_call, deleted).await?.map_err(|error| failure(error, in_call))?;
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl ImportsCtx {
         for pattern in &self.task.grants.cache {
             let Some(range) = overlap(pattern, prefix) else { continue };
             let page = self.services.store.cache_list(self.cache_key(range.to_owned()), after.clone(), PAGE, now);
-            let page = self.until.unless_ended(in_call, page).await?.map_err(|error| failure(error, in_call))?;
+            let page = self.until.run_until_ended(in_call, page).await?.map_err(|error| failure(error, in_call))?;
             keys.extend(page.into_iter().map(|info| info.key).filter(|key| pattern.matches(key)));
             // Truncating after each pattern bounds the list even if a task is granted many patterns.
             keys.sort_unstable();
@@ -141,7 +141,7 @@ impl ImportsCtx {
 
     /// Writes into the run's log which share of the cache is used up, because the guest is told only that its value is
     /// too large. Writes it once, because guests try again.
-    fn say_if_full(&mut self, error: &StoreError) {
+    fn log_if_full(&mut self, error: &StoreError) {
         if matches!(error, StoreError::CacheFull { .. } | StoreError::CacheBudget { .. })
             && !std::mem::replace(&mut self.state::<Full>().told, true)
         {

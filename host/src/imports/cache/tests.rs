@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use crate::attempt::{AllMemory, Interrupt, Ledger, NoRoom, Stop, Why};
+use crate::attempt::{AllMemory, ChargeError, Interrupt, InterruptReason, Ledger, Stop};
 use crate::imports::LARGEST_VALUE;
-use crate::imports::testing::{Guest, QUOTA, Told as _, World, grants, soon};
+use crate::imports::testing::{Guest, QUOTA, SplitTrap as _, World, grants, soon};
 use crate::lifecycle::Transition;
 use crate::task::Task;
 
 use super::*;
 
 async fn set(guest: &mut Guest, key: &str, value: &[u8]) -> Result<u64, Error> {
-    soon(guest.imports().set(key.to_owned(), value.to_vec(), None)).await.told().unwrap()
+    soon(guest.imports().set(key.to_owned(), value.to_vec(), None)).await.split_trap().unwrap()
 }
 
 async fn get(guest: &mut Guest, key: &str) -> Option<Entry> {
-    soon(guest.imports().get(key.to_owned())).await.told().unwrap().unwrap()
+    soon(guest.imports().get(key.to_owned())).await.split_trap().unwrap().unwrap()
 }
 
 async fn refresh(guest: &mut Guest, key: &str, max_age: u64) -> Refreshed {
-    soon(guest.imports().refresh(key.to_owned(), max_age)).await.told().unwrap().unwrap()
+    soon(guest.imports().refresh(key.to_owned(), max_age)).await.split_trap().unwrap().unwrap()
 }
 
 /// Refreshes `key` and returns the renewal, which this guest must get.
@@ -31,19 +31,19 @@ async fn renew(guest: &mut Guest, key: &str) -> Resource<Renewal> {
 }
 
 async fn publish(guest: &mut Guest, renewal: &Resource<Renewal>, value: &[u8]) -> wasmtime::Result<Result<u64, Error>> {
-    soon(guest.imports().publish(Resource::new_borrow(renewal.rep()), value.to_vec(), None)).await.told()
+    soon(guest.imports().publish(Resource::new_borrow(renewal.rep()), value.to_vec(), None)).await.split_trap()
 }
 
-async fn let_go(guest: &mut Guest, renewal: Resource<Renewal>) {
+async fn release_refresh(guest: &mut Guest, renewal: Resource<Renewal>) {
     soon(HostRenewal::drop(&mut guest.imports(), renewal)).await.unwrap();
 }
 
 async fn list(guest: &mut Guest, prefix: &str, after: Option<&str>) -> Vec<String> {
-    soon(guest.imports().list(prefix.to_owned(), after.map(str::to_owned))).await.told().unwrap().unwrap()
+    soon(guest.imports().list(prefix.to_owned(), after.map(str::to_owned))).await.split_trap().unwrap().unwrap()
 }
 
 #[tokio::test]
-async fn an_entry_is_read_as_it_was_set_with_its_age() {
+async fn an_entry_returns_its_value_with_its_age() {
     let world = World::new();
     let mut guest = world.guest().await;
     let at = world.services.clock.now();
@@ -54,7 +54,7 @@ async fn an_entry_is_read_as_it_was_set_with_its_age() {
 
     assert_eq!((entry.value.as_slice(), entry.version, entry.age), (&b"\0value"[..], version, 3000));
     assert_eq!(i64::try_from(entry.set_at).unwrap(), at.as_millis());
-    assert!(soon(guest.imports().delete("a".to_owned())).await.told().unwrap().is_ok());
+    assert!(soon(guest.imports().delete("a".to_owned())).await.split_trap().unwrap().is_ok());
     assert!(get(&mut guest, "a").await.is_none());
 }
 
@@ -63,7 +63,7 @@ async fn an_entry_expires_at_the_time_that_was_set() {
     let world = World::new();
     let mut guest = world.guest().await;
     for (key, expires_in) in [("brief", 10), ("for ever", u64::MAX)] {
-        soon(guest.imports().set(key.to_owned(), vec![1], Some(expires_in))).await.told().unwrap().unwrap();
+        soon(guest.imports().set(key.to_owned(), vec![1], Some(expires_in))).await.split_trap().unwrap().unwrap();
     }
     assert!(get(&mut guest, "brief").await.is_some());
 
@@ -78,7 +78,7 @@ async fn a_swap_needs_the_version_at_which_the_entry_was_read() {
     let world = World::new();
     let mut guest = world.guest().await;
     let mut swap = async |expected, value: &str| {
-        soon(guest.imports().swap("a".to_owned(), expected, value.into(), None)).await.told().unwrap()
+        soon(guest.imports().swap("a".to_owned(), expected, value.into(), None)).await.split_trap().unwrap()
     };
 
     let first = swap(None, "1").await.unwrap();
@@ -102,16 +102,16 @@ async fn keys_and_sizes_are_checked_by_every_function() {
             _ => false,
         };
         let mut view = guest.imports();
-        assert!(soon(view.get(key.clone())).await.told().unwrap().is_err_and(right), "get `{key}`");
-        assert!(soon(view.set(key.clone(), vec![], None)).await.told().unwrap().is_err_and(right), "set `{key}`");
+        assert!(soon(view.get(key.clone())).await.split_trap().unwrap().is_err_and(right), "get `{key}`");
+        assert!(soon(view.set(key.clone(), vec![], None)).await.split_trap().unwrap().is_err_and(right), "set `{key}`");
         assert!(
-            soon(view.swap(key.clone(), None, vec![], None)).await.told().unwrap().is_err_and(right),
+            soon(view.swap(key.clone(), None, vec![], None)).await.split_trap().unwrap().is_err_and(right),
             "swap `{key}`"
         );
-        assert!(soon(view.delete(key.clone())).await.told().unwrap().is_err_and(right), "delete `{key}`");
-        assert!(soon(view.refresh(key.clone(), 0)).await.told().unwrap().is_err_and(right), "refresh `{key}`");
+        assert!(soon(view.delete(key.clone())).await.split_trap().unwrap().is_err_and(right), "delete `{key}`");
+        assert!(soon(view.refresh(key.clone(), 0)).await.split_trap().unwrap().is_err_and(right), "refresh `{key}`");
     }
-    assert!(soon(guest.imports().list("x".repeat(257), None)).await.told().unwrap().is_err());
+    assert!(soon(guest.imports().list("x".repeat(257), None)).await.split_trap().unwrap().is_err());
 
     assert!(matches!(set(&mut guest, "one", &vec![0; LARGEST_VALUE + 1]).await, Err(Error::TooLarge)));
     assert!(set(&mut guest, "one", &vec![0; LARGEST_VALUE]).await.is_ok());
@@ -132,7 +132,7 @@ async fn the_last_good_values_of_renewals_are_charged_until_they_are_published_o
     publish(&mut guest, &published, &[0; 100_000]).await.unwrap().unwrap();
     assert!(ledger.held() < 101_000, "{}", ledger.held());
     assert!(guest.imports().last(Resource::new_borrow(published.rep())).unwrap().is_none());
-    let_go(&mut guest, dropped).await;
+    release_refresh(&mut guest, dropped).await;
 
     assert!(ledger.held() < 1000, "{}", ledger.held());
 }
@@ -147,9 +147,9 @@ async fn a_run_has_no_more_renewals_than_its_memory_has_room_for_their_last_good
     }
     let _held = [renew(&mut guest, "a").await, renew(&mut guest, "b").await];
 
-    let refused = soon(guest.imports().refresh("c".to_owned(), 0)).await.told().unwrap_err();
+    let refused = soon(guest.imports().refresh("c".to_owned(), 0)).await.split_trap().unwrap_err();
 
-    assert!(refused.downcast_ref::<NoRoom>().is_some(), "{refused:#}");
+    assert!(refused.downcast_ref::<ChargeError>().is_some(), "{refused:#}");
 }
 
 #[tokio::test]
@@ -224,9 +224,9 @@ async fn the_first_guest_to_refresh_renews_and_others_get_the_last_good_value() 
     publish(&mut one, &renewal, b"new").await.unwrap().unwrap();
     assert!(matches!(refresh(&mut other, "a", 10_000).await, Refreshed::Fresh(entry) if entry.value == b"new"));
     let next = renew(&mut one, "a").await;
-    let_go(&mut one, renewal).await;
+    release_refresh(&mut one, renewal).await;
     assert!(matches!(refresh(&mut other, "a", 0).await, Refreshed::Held(_)), "the old handle let go for the new one");
-    let_go(&mut one, next).await;
+    release_refresh(&mut one, next).await;
     renew(&mut other, "a").await;
 }
 
@@ -237,7 +237,7 @@ async fn a_dropped_renewal_does_not_change_the_last_good_value() {
     let version = set(&mut one, "a", b"old").await.unwrap();
 
     let renewal = renew(&mut one, "a").await;
-    let_go(&mut one, renewal).await;
+    release_refresh(&mut one, renewal).await;
     renew(&mut one, "a").await;
     one.finish(Transition::Fail).await;
     renew(&mut other, "a").await;
@@ -261,7 +261,7 @@ async fn a_renewal_is_published_once_and_only_by_a_run_that_still_has_it() {
     guest.finish(Transition::Fail).await;
     let ended = publish(&mut guest, &third, b"4").await.unwrap_err().downcast::<Interrupt>().unwrap();
 
-    assert_eq!(ended.why, Why::Stopped(Stop::ClaimLost));
+    assert_eq!(ended.why, InterruptReason::Stopped(Stop::ClaimLost));
     assert_eq!(get(&mut other, "a").await.unwrap().value, b"3");
 }
 

@@ -20,7 +20,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        this.handle.usage.was_given(buffer.filled().len() - before);
+        this.handle.usage.add_received(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
@@ -29,7 +29,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
-        this.handle.usage.handed_over(written);
+        this.handle.usage.add_sent(written);
         Poll::Ready(Ok(written))
     }
 

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody};
 
-use crate::attempt::{Charge, Ledger, Refusal, Refusals, Until};
+use crate::attempt::{Charge, Ledger, Refusal, Refusals, RunEnd};
 use crate::task::HttpHost;
 
 use super::counted::Counted;
@@ -52,7 +52,7 @@ pub(super) type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(),
 /// A request that was checked and has not been sent yet.
 pub(super) struct Exchange {
     pub(super) request: Request<WasiBody>,
-    pub(super) way: Way,
+    pub(super) way: Route,
     /// Returned when the connection is closed.
     pub(super) connection: OwnedSemaphorePermit,
     /// The charge for the memory of the connection.
@@ -60,12 +60,12 @@ pub(super) struct Exchange {
 }
 
 /// Everything that is needed to connect to a request's target.
-pub(super) struct Way {
+pub(super) struct Route {
     pub(super) target: Target,
     pub(super) options: RequestOptions,
     pub(super) grants: Arc<[HttpHost]>,
     pub(super) refusals: Refusals,
-    pub(super) until: Until,
+    pub(super) until: RunEnd,
     pub(super) tls: Arc<ClientConfig>,
     /// The account to which the host's memory for the response is charged.
     pub(super) ledger: Arc<Ledger>,
@@ -125,7 +125,7 @@ impl Exchange {
     }
 }
 
-impl Way {
+impl Route {
     async fn connect(&self) -> Result<Box<dyn Stream>, Error> {
         let addresses = self.target.addresses(self.until.task(), &self.grants).await.inspect_err(|error| {
             if matches!(error, Error::DestinationIpProhibited) {

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::p2::body::HostOutgoingBody;
 use wasmtime_wasi_http::p2::types::{HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse};
 use wasmtime_wasi_http::{FieldMap, WasiHttpCtxView};
 
-use crate::attempt::{Ledger, NoRoom};
+use crate::attempt::{ChargeError, Ledger};
 use crate::imports::ImportsView;
 use crate::imports::held_stream::hold_output;
 
@@ -55,7 +55,7 @@ pub(super) fn held_by(entry: &(dyn Any + Send)) -> usize {
         size(&response.headers) + body(response.body.is_some())
     } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
         // The values carry their own charge.
-        places(&response.headers)
+        overhead(&response.headers)
     } else {
         0
     }
@@ -63,11 +63,11 @@ pub(super) fn held_by(entry: &(dyn Any + Send)) -> usize {
 
 /// Returns the bytes that `fields` take.
 pub(super) fn size(fields: &HeaderMap) -> usize {
-    places(fields) + fields.values().map(HeaderValue::len).sum::<usize>()
+    overhead(fields) + fields.values().map(HeaderValue::len).sum::<usize>()
 }
 
 /// Returns the bytes that `fields` take besides their values.
-fn places(fields: &HeaderMap) -> usize {
+fn overhead(fields: &HeaderMap) -> usize {
     // The capacity grows by doubling, and each value in it is an allocation.
     fields.capacity().max(fields.len()) * FIELD / 2
         + fields.keys().map(|name| FIELD / 2 + name.as_str().len()).sum::<usize>()
@@ -78,8 +78,8 @@ fn places(fields: &HeaderMap) -> usize {
 ///
 /// # Errors
 ///
-/// [`NoRoom`] if the run may not have that much more memory.
-pub(super) fn charged(fields: &HeaderMap, ledger: &Arc<Ledger>) -> Result<HeaderMap, NoRoom> {
+/// [`ChargeError`] if the run may not have that much more memory.
+pub(super) fn charged(fields: &HeaderMap, ledger: &Arc<Ledger>) -> Result<HeaderMap, ChargeError> {
     let values: Vec<u8> = fields.values().flat_map(HeaderValue::as_bytes).copied().collect();
     let mut values = ledger.charged(values)?;
     let mut copied = HeaderMap::with_capacity(fields.keys_len());
@@ -104,12 +104,15 @@ pub(super) fn count<T: ImportsView>(linker: &mut Linker<T>) -> wasmtime::Result<
 /// Returns the guest's context for the interface, after announcing to the ledger that a call adds up to `bytes`.
 fn adding<'a, T: ImportsView>(guest: &'a mut StoreContextMut<'_, T>, bytes: usize) -> WasiHttpCtxView<'a> {
     let imports = guest.data_mut().imports();
-    imports.ctx.ledger.expects(bytes);
+    imports.ctx.ledger.expect_handles(bytes);
     imports.http()
 }
 
 /// Returns the guest's result of an operation on fields.
-fn told<T>(http: &mut WasiHttpCtxView<'_>, done: HeaderResult<T>) -> wasmtime::Result<(Result<T, HeaderError>,)> {
+fn guest_result<T>(
+    http: &mut WasiHttpCtxView<'_>,
+    done: HeaderResult<T>,
+) -> wasmtime::Result<(Result<T, HeaderError>,)> {
     Ok((match done {
         Ok(done) => Ok(done),
         Err(error) => Err(http.convert_header_error(error)?),
@@ -123,7 +126,7 @@ fn fields<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result
             let bytes = list.iter().map(|(name, value)| FIELD + name.len() + value.len()).sum();
             let mut http = adding(&mut guest, bytes);
             let made = http.from_list(list);
-            told(&mut http, made)
+            guest_result(&mut http, made)
         },
     )?;
     types.func_wrap(
@@ -132,7 +135,7 @@ fn fields<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result
             let bytes = name.len() + values.iter().map(|value| FIELD + value.len()).sum::<usize>();
             let mut http = adding(&mut guest, bytes);
             let done = http.set(fields, name, values);
-            told(&mut http, done)
+            guest_result(&mut http, done)
         },
     )?;
     types.func_wrap(
@@ -140,7 +143,7 @@ fn fields<T: ImportsView>(types: &mut LinkerInstance<'_, T>) -> wasmtime::Result
         |mut guest: StoreContextMut<'_, T>, (fields, name, value): (Resource<FieldMap>, String, Vec<u8>)| {
             let mut http = adding(&mut guest, FIELD + name.len() + value.len());
             let done = http.append(fields, name, value);
-            told(&mut http, done)
+            guest_result(&mut http, done)
         },
     )?;
     types.func_wrap("[method]fields.clone", |mut guest: StoreContextMut<'_, T>, (fields,): (Resource<FieldMap>,)| {

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use crate::attempt::{Interrupt, Why};
+use crate::attempt::{Interrupt, InterruptReason};
 use crate::imports::testing::{BOUND, ledger, refusals, soon, until};
 
 use super::*;
@@ -227,9 +227,9 @@ async fn a_server_that_never_answers_is_left_at_the_deadline() {
     let uri = format!("http://{address}/");
 
     let start = Instant::now();
-    let ended = until.unless_ended("wasi:io/poll", send(&mut sender, &uri)).await;
+    let ended = until.run_until_ended("wasi:io/poll", send(&mut sender, &uri)).await;
 
-    assert_eq!(ended.err(), Some(Interrupt { why: Why::Deadline, in_call: "wasi:io/poll" }));
+    assert_eq!(ended.err(), Some(Interrupt { why: InterruptReason::Deadline, in_call: "wasi:io/poll" }));
     assert!(start.elapsed() >= Duration::from_millis(100));
     assert!(matches!(soon(sight.recv()).await, Some(Seen::Request(_))));
     assert_eq!(soon(sight.recv()).await, Some(Seen::Closed), "the connection goes with the guest");

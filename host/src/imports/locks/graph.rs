@@ -70,9 +70,9 @@ pub(super) fn circle(queues: &Queues, lock: &Arc<LockName>, ticket: u64) -> Opti
     let mut followed: HashMap<&LockName, bool> = HashMap::new();
     let mut at = 0;
     while let Some(&Step { lock: here, ticket: waits, .. }) = steps.get(at) {
-        let way = queues.by_lock.get(here).map_or(InTheWay::default(), |queue| InTheWay::of(queue, waits));
+        let way = queues.by_lock.get(here).map_or(Blockers::default(), |queue| Blockers::of(queue, waits));
         if here == lock && waits != ticket && way.last_before.is_some_and(|last| ticket <= last) {
-            return Some(told(queues, &steps, at, true));
+            return Some(deadlock_at(queues, &steps, at, true));
         }
         let before = followed.get(&**here).copied();
         if before != Some(true) && before != Some(way.all_holders) {
@@ -82,7 +82,7 @@ pub(super) fn circle(queues: &Queues, lock: &Arc<LockName>, ticket: u64) -> Opti
                     continue;
                 }
                 if holder.ticket == ticket {
-                    return Some(told(queues, &steps, at, false));
+                    return Some(deadlock_at(queues, &steps, at, false));
                 }
                 if reached.insert(holder.ticket) {
                     steps.push(Step { lock: &holder.waits_for, ticket: holder.ticket, from: at });
@@ -96,14 +96,14 @@ pub(super) fn circle(queues: &Queues, lock: &Arc<LockName>, ticket: u64) -> Opti
 
 /// The runs that a run in a queue waits for.
 #[derive(Clone, Copy, Debug, Default)]
-struct InTheWay {
+struct Blockers {
     /// The last of the runs in the queue that it waits for.
     last_before: Option<u64>,
     /// Whether it waits for the sharers that hold the lock, too.
     all_holders: bool,
 }
 
-impl InTheWay {
+impl Blockers {
     fn of(queue: &BTreeMap<u64, Waiter>, ticket: u64) -> Self {
         let alone = |waiter: &Waiter| waiter.mode == LockMode::Exclusive;
         if queue.get(&ticket).is_some_and(alone) {
@@ -118,7 +118,7 @@ impl InTheWay {
 }
 
 /// Returns the circle along the path from the first step to step `at`, which leads back to the first.
-fn told(queues: &Queues, steps: &[Step<'_>], mut at: usize, behind: bool) -> Deadlock {
+fn deadlock_at(queues: &Queues, steps: &[Step<'_>], mut at: usize, behind: bool) -> Deadlock {
     let mut members = Vec::new();
     loop {
         let step = &steps[at];

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::attempt::{Stop, Why};
-use crate::imports::testing::{Guest, Told as _, World, eventually, grants, named, soon};
+use crate::attempt::{InterruptReason, Stop};
+use crate::imports::testing::{Guest, SplitTrap as _, World, eventually, grants, named, soon};
 use crate::lifecycle::Transition;
 use crate::task::Name;
 
@@ -16,7 +16,7 @@ const LONG: u64 = 1 << 40;
 type Answer = wasmtime::Result<Result<Resource<HeldLock>, Error>>;
 
 async fn acquire(guest: &mut Guest, name: &str, mode: Mode, wait: u64) -> Answer {
-    soon(guest.imports().acquire(name.to_owned(), mode, wait)).await.told()
+    soon(guest.imports().acquire(name.to_owned(), mode, wait)).await.split_trap()
 }
 
 /// Takes a lock that is free.
@@ -192,7 +192,7 @@ async fn a_wait_ends_with_the_run_in_a_trap_that_names_the_call() {
     let claim = world.claim("caller").await;
     let mut hurried = world.guest_in(claim, grants(&["*"]), Duration::from_millis(50));
     let ended = interrupt(acquire(&mut hurried, "a", Mode::Shared, LONG).await);
-    assert_eq!(ended, Interrupt { why: Why::Deadline, in_call: "locks.acquire" });
+    assert_eq!(ended, Interrupt { why: InterruptReason::Deadline, in_call: "locks.acquire" });
 
     let mut killed = world.guest().await;
     let handle = Arc::clone(&killed.order.handle);
@@ -200,7 +200,7 @@ async fn a_wait_ends_with_the_run_in_a_trap_that_names_the_call() {
     eventually(|| world.services.lock_waits.waiting(&named("a")) == 1).await;
     handle.stop(Stop::Killed("by hand".to_owned()));
     let ended = interrupt(soon(waiting).await.unwrap());
-    assert_eq!(ended.why, Why::Stopped(Stop::Killed("by hand".to_owned())));
+    assert_eq!(ended.why, InterruptReason::Stopped(Stop::Killed("by hand".to_owned())));
     assert_eq!(world.services.lock_waits.waiting(&named("a")), 0);
 }
 
@@ -253,7 +253,7 @@ async fn a_run_that_has_lost_its_claim_gets_no_lock_and_ends() {
 
     let ended = interrupt(acquire(&mut guest, "a", Mode::Exclusive, LONG).await);
 
-    assert_eq!(ended.why, Why::Stopped(Stop::ClaimLost));
+    assert_eq!(ended.why, InterruptReason::Stopped(Stop::ClaimLost));
     take(&mut world.guest().await, "a", Mode::Exclusive).await;
 }
 

@@ -41,12 +41,12 @@ pub(super) struct Waiter {
     /// Notified once, when `in_front` becomes true.
     fronted: Arc<Notify>,
     /// Set once the run waits. A run that has just been let in to ask, or that has no patience, does not wait.
-    pub(super) waits: Option<Waits>,
+    pub(super) waits: Option<WaitingRun>,
 }
 
 /// A run that waits, and what it holds.
 #[derive(Clone, Debug)]
-pub struct Waits {
+pub struct WaitingRun {
     /// The run's id.
     pub run: RunId,
     /// The run's task.
@@ -86,7 +86,7 @@ impl LockWaits {
         let fronted = Arc::new(Notify::new());
         let queue = queues.by_lock.entry(Arc::clone(&lock)).or_default();
         queue.insert(ticket, Waiter { mode, in_front: false, fronted: Arc::clone(&fronted), waits: None });
-        bring_forward(queue);
+        notify_front(queue);
         drop(queues);
         Place { waits: Arc::clone(self), lock, ticket, fronted }
     }
@@ -129,14 +129,14 @@ impl LockWaits {
 
 impl Place {
     /// Returns whether it is this place's turn to ask.
-    pub fn in_front(&self) -> bool {
+    pub fn is_first(&self) -> bool {
         let queues = self.waits.queues();
         queues.by_lock.get(&self.lock).and_then(|queue| queue.get(&self.ticket)).is_some_and(|waiter| waiter.in_front)
     }
 
     /// Completes when it is this place's turn to ask. May be dropped and called again.
     pub async fn turn(&self) {
-        while !self.in_front() {
+        while !self.is_first() {
             // The permit that `notify_one` leaves behind makes a notification between the check and the wait safe.
             self.fronted.notified().await;
         }
@@ -150,7 +150,7 @@ impl Place {
     ///
     /// The error goes to the run that began to wait last. The locks that a waiting run holds and the runs before it
     /// stay the same until its wait ends, so a circle closes only when its last member begins to wait.
-    pub fn wait(&self, who: Waits) -> Result<(), Deadlock> {
+    pub fn wait(&self, who: WaitingRun) -> Result<(), Deadlock> {
         let mut queues = self.waits.queues();
         let Queues { by_lock, held, .. } = &mut *queues;
         let Some(waiter) = by_lock.get_mut(&self.lock).and_then(|queue| queue.get_mut(&self.ticket)) else {
@@ -164,7 +164,7 @@ impl Place {
         match graph::circle(&queues, &self.lock, self.ticket) {
             None => Ok(()),
             Some(circle) => {
-                queues.ceases(&self.lock, self.ticket);
+                queues.end_wait(&self.lock, self.ticket);
                 Err(circle)
             }
         }
@@ -173,7 +173,7 @@ impl Place {
 
 impl Queues {
     /// Ends the wait of the run with `ticket`, which may still be in the queue.
-    fn ceases(&mut self, lock: &LockName, ticket: u64) {
+    fn end_wait(&mut self, lock: &LockName, ticket: u64) {
         let waiter = self.by_lock.get_mut(lock).and_then(|queue| queue.get_mut(&ticket));
         let Some(who) = waiter.and_then(|waiter| waiter.waits.take()) else { return };
         for (lock, _) in &who.holds {
@@ -190,20 +190,20 @@ impl Queues {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut queues = self.waits.queues();
-        queues.ceases(&self.lock, self.ticket);
+        queues.end_wait(&self.lock, self.ticket);
         if let Some(queue) = queues.by_lock.get_mut(&self.lock) {
             queue.remove(&self.ticket);
             if queue.is_empty() {
                 queues.by_lock.remove(&self.lock);
             } else {
-                bring_forward(queue);
+                notify_front(queue);
             }
         }
     }
 }
 
 /// Notifies the runs whose turn it has become.
-fn bring_forward(queue: &mut BTreeMap<u64, Waiter>) {
+fn notify_front(queue: &mut BTreeMap<u64, Waiter>) {
     let mut all_share = true;
     for (position, waiter) in queue.values_mut().enumerate() {
         all_share &= waiter.mode == LockMode::Shared;
@@ -228,27 +228,27 @@ mod tests {
     fn waiters_get_to_the_front_in_their_order_of_arrival() {
         let waits = Arc::new(LockWaits::default());
         let places = [Exclusive, Exclusive, Shared].map(|mode| waits.enter(Arc::new(named("a")), mode));
-        assert_eq!(places.each_ref().map(Place::in_front), [true, false, false]);
+        assert_eq!(places.each_ref().map(Place::is_first), [true, false, false]);
 
         let [first, second, third] = places;
         drop(first);
-        assert!(second.in_front() && !third.in_front());
+        assert!(second.is_first() && !third.is_first());
 
         drop(second);
-        assert!(third.in_front());
+        assert!(third.is_first());
     }
 
     #[test]
     fn sharers_get_to_the_front_together_but_do_not_overtake() {
         let waits = Arc::new(LockWaits::default());
         let places = [Shared, Shared, Exclusive, Shared].map(|mode| waits.enter(Arc::new(named("a")), mode));
-        assert_eq!(places.each_ref().map(Place::in_front), [true, true, false, false]);
+        assert_eq!(places.each_ref().map(Place::is_first), [true, true, false, false]);
 
         let [first, second, third, fourth] = places;
         drop(first);
-        assert!(second.in_front() && !third.in_front());
+        assert!(second.is_first() && !third.is_first());
         drop(second);
-        assert!(third.in_front() && !fourth.in_front());
+        assert!(third.is_first() && !fourth.is_first());
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         let [first, second, third] = places;
         drop(second);
 
-        assert!(first.in_front() && third.in_front());
+        assert!(first.is_first() && third.is_first());
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let waits = Arc::new(LockWaits::default());
         let first = waits.enter(Arc::new(named("a")), Exclusive);
         let other = waits.enter(Arc::new(named("b")), Exclusive);
-        assert!(first.in_front() && other.in_front());
+        assert!(first.is_first() && other.is_first());
 
         drop(first);
         drop(other);

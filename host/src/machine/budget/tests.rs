@@ -62,7 +62,7 @@ impl Rig {
         self.clock.set(Timestamp::from_millis(self.clock.now().as_millis() + ms));
     }
 
-    fn begin(&self, run: i64, tenant: &str, task: &str) -> Underway {
+    fn begin(&self, run: i64, tenant: &str, task: &str) -> AttemptGuard {
         self.budgets.begin(&self.claim(run, tenant, task))
     }
 
@@ -206,7 +206,7 @@ fn a_changed_budget_counts_from_now_on() {
 
     rig.catalog.change(|tasks| drop(tasks.remove(&key("default", "thrifty"))));
     assert!(rig.budgets.admission().over.is_empty());
-    assert!(rig.budgets.books().tasks.is_empty(), "of a task that is gone nothing is kept");
+    assert!(rig.budgets.usage_state().tasks.is_empty(), "of a task that is gone nothing is kept");
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_tenant_has_room_for_its_runs_and_the_worker_learns_of_new_room() {
 
     let second = rig.begin(2, "acme", "thrifty");
     let said = rig.budgets.held_back(&key("acme", "free")).unwrap();
-    assert_eq!(said.reason, "tenant `acme` has 2 of at most 2 runs at once under way on this host");
+    assert_eq!(said.reason, "tenant `acme` has 2 of at most 2 concurrent runs under way on this host");
     assert_eq!((said.until, rig.budgets.admission().shares[&name("acme")].room), (None, 0));
     assert_eq!(rig.budgets.held_back(&key("default", "free")), None);
 
@@ -225,11 +225,11 @@ async fn a_tenant_has_room_for_its_runs_and_the_worker_learns_of_new_room() {
     tokio::time::timeout(Duration::from_secs(10), rig.budgets.freed()).await.unwrap();
     assert_eq!(rig.budgets.admission().shares[&name("acme")].room, 1);
     drop(second);
-    assert!(rig.budgets.books().running.is_empty() && rig.budgets.books().attempts.is_empty());
+    assert!(rig.budgets.usage_state().running.is_empty() && rig.budgets.usage_state().attempts.is_empty());
 }
 
 #[test]
-fn a_host_without_budgets_tells_no_tenants_apart_and_keeps_no_books() {
+fn a_host_without_budgets_tracks_no_usage_by_tenant() {
     let rig = Rig::with("[tasks.free]\n", &[]);
     let attempt = rig.begin(1, "default", "free");
     rig.budgets.used(claim(1), u64::MAX);
@@ -237,7 +237,7 @@ fn a_host_without_budgets_tells_no_tenants_apart_and_keeps_no_books() {
     let admission = rig.budgets.admission();
     assert!(admission.over.is_empty() && admission.shares.is_empty() && admission.recovers_at.is_none());
     drop(attempt);
-    assert!(rig.budgets.books().tenants.is_empty());
+    assert!(rig.budgets.usage_state().tenants.is_empty());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::catalog::{Catalog, Tasks};
 use crate::machine::host_pause::HostPause;
 use crate::schedule::{AddedDue, Definition, SET_BACK};
 use crate::store::Store;
-use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleProgress};
+use crate::store::added::{DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleProgress};
 use crate::supervisor::{rests, works};
 use crate::task::Task;
 use crate::time::{Clock, Timestamp};
@@ -158,7 +158,7 @@ impl AddedSchedules {
         if ahead > 0 {
             warn!(
                 schedules = ahead,
-                "{ahead} added schedule(s) wait: the clock was set back, and what is due until then was dealt with; `sexton schedule list` says which"
+                "{ahead} added schedule(s) wait, because the clock was set back and instants until then were handled already; `sexton schedule list` shows them"
             );
         }
         loaded
@@ -169,7 +169,7 @@ impl AddedSchedules {
         let tasks = self.catalog.tasks();
         let woken = known.timetable.wake(|key| tasks.contains_key(key), self.clock.now());
         if woken > 0 {
-            info!(schedules = woken, "{woken} added schedule(s) go on: their task is there");
+            info!(schedules = woken, "{woken} added schedule(s) continue, because their task exists again");
         }
     }
 
@@ -232,7 +232,7 @@ impl Batch {
             let place = places.entry(timer.task).or_insert_with(|| {
                 let task = Arc::clone(tasks.get(known.timetable.task(timer.task))?);
                 let start_within = task.timing.start_within;
-                batch.fire.tasks.push(FiredTask { key: task.key.clone(), input: task.input.clone(), start_within });
+                batch.fire.tasks.push(RunDefaults { key: task.key.clone(), input: task.input.clone(), start_within });
                 Some((batch.fire.tasks.len() - 1, task))
             });
             let Some((place, task)) = place else {
@@ -270,29 +270,31 @@ impl Known {
             }
             Err(error) => {
                 self.timetable.forget(id);
-                warn!(schedule.id = id, task.name = %task, error = %error, "Left an added schedule of `{task}` out: {error}");
+                warn!(schedule.id = id, task.name = %task, error = %error, "Ignored an added schedule of `{task}`: {error}");
             }
         }
     }
 
     /// Puts a schedule back after it fired.
-    fn settle(&mut self, slot: Slot, due: &DueSchedule, fired: FiredSchedule, now: Timestamp) {
+    fn settle(&mut self, slot: Slot, due: &DueSchedule, fired: FireScheduleOutcome, now: Timestamp) {
         // No other code changes the timetable while the store works, so the slot is still the schedule's.
         match fired {
-            FiredSchedule::Done { finished: true, .. } | FiredSchedule::Stale(None) => self.timetable.forget(due.id),
-            FiredSchedule::Done { run, fired, .. } => {
-                debug!(schedule.id = due.id, run.id = ?run, "Fired an added schedule");
-                self.go_on(slot, ScheduleProgress { cursor: due.cursor, fired });
+            FireScheduleOutcome::Done { finished: true, .. } | FireScheduleOutcome::Stale(None) => {
+                self.timetable.forget(due.id)
             }
-            FiredSchedule::Stale(Some((version, progress))) if version == due.version => {
-                self.go_on(slot, progress.plausible(now));
+            FireScheduleOutcome::Done { run, fired, .. } => {
+                debug!(schedule.id = due.id, run.id = ?run, "Fired an added schedule");
+                self.continue_schedule(slot, ScheduleProgress { cursor: due.cursor, fired });
+            }
+            FireScheduleOutcome::Stale(Some((version, progress))) if version == due.version => {
+                self.continue_schedule(slot, progress.plausible(now));
             }
             // The schedule was changed. The next load of changes brings it.
-            FiredSchedule::Stale(Some(_)) => self.timetable.forget(due.id),
+            FireScheduleOutcome::Stale(Some(_)) => self.timetable.forget(due.id),
         }
     }
 
-    fn go_on(&mut self, slot: Slot, progress: ScheduleProgress) {
+    fn continue_schedule(&mut self, slot: Slot, progress: ScheduleProgress) {
         self.timetable.advance(slot, progress);
         let next = self.timetable.at(slot).and_then(|timer| timer.plan.next_after(progress.cursor));
         self.timetable.look(slot, next.unwrap_or(progress.cursor));

@@ -9,7 +9,7 @@ use super::Scheduler;
 use super::timetable::Progress;
 use crate::lengths;
 use crate::schedule::{Due, Look, SET_BACK};
-use crate::store::{Enqueued, Fire, Fired, NewRun};
+use crate::store::{EnqueueOutcome, Fire, FireOutcome, NewRun};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -40,7 +40,7 @@ impl Scheduler {
             if due.behind > SET_BACK {
                 if !before.told {
                     let (key, behind) = (&task.key, lengths::about(Duration::from_secs(due.behind.as_secs())));
-                    warn!(task.name = %key, "`{key}` waits: the clock was set back by {behind}, and what is due until then was dealt with; `sexton resume {}` lets it go on from now", key.task);
+                    warn!(task.name = %key, "`{key}` waits, because the clock was set back by {behind} and instants until then were handled already; `sexton resume {}` lets it continue from now", key.task);
                 }
                 progress.told = true;
                 // The look is earlier than the next instant, because an operator may let the task continue.
@@ -60,16 +60,16 @@ impl Scheduler {
             now,
         };
         let fired = self.store.fire(fire).await?;
-        if fired == Fired::Stale {
+        if fired == FireOutcome::Stale {
             // Another host was first. The store has the current progress.
             let state = self.store.task_state(task.key.clone()).await?.unwrap_or_default();
             return Ok((Progress::of(&state), Some(now)));
         }
         for made in fired.made() {
             self.made(task, made);
-            progress.fired += u64::from(!matches!(made, Enqueued::Existing(_)));
+            progress.fired += u64::from(!matches!(made, EnqueueOutcome::Existing(_)));
         }
-        if due.left_out > 0 && fired != Fired::Paused {
+        if due.left_out > 0 && fired != FireOutcome::Paused {
             self.left_out(task, &due).await?;
         }
         if let Some(done) = plan.done(progress.fired, now).filter(|_| !fired.made().is_empty()) {
@@ -86,21 +86,21 @@ impl Scheduler {
         let made_up = if run > 0 { format!(", {run} run") } else { String::new() };
         let what = format!("{least}{} missed{since}{made_up}, {left_out} left out", left_out + run as u64);
         info!(task.name = %task.key, left_out, "`{}`: {what}", task.key);
-        self.store.leave_out(task.key.clone(), &what).await
+        self.store.record_missed(task.key.clone(), &what).await
     }
 
     /// Ends attempts here that must make way for a run that was made, and logs the run.
-    pub(super) fn made(&self, task: &Task, made: &Enqueued) {
+    pub(super) fn made(&self, task: &Task, made: &EnqueueOutcome) {
         let key = &task.key;
         match made {
-            Enqueued::New(run) => debug!(run.id = %run, task.name = %key, "Fired `{key}`"),
-            Enqueued::Existing(run) => debug!(run.id = %run, task.name = %key, "`{key}` was fired"),
-            Enqueued::Skipped(run) => {
+            EnqueueOutcome::New(run) => debug!(run.id = %run, task.name = %key, "Fired `{key}`"),
+            EnqueueOutcome::Existing(run) => debug!(run.id = %run, task.name = %key, "`{key}` was fired"),
+            EnqueueOutcome::Skipped(run) => {
                 info!(run.id = %run, task.name = %key, "Skipped `{key}`: earlier runs are not over");
             }
-            Enqueued::Replacing { run, ended } => {
-                self.live.make_way(ended, *run);
-                info!(run.id = %run, task.name = %key, ended = ?ended, "Run {run} of `{key}` takes the place of {} before it", ended.len());
+            EnqueueOutcome::Replacing { run, ended } => {
+                self.live.end_replaced(ended, *run);
+                info!(run.id = %run, task.name = %key, ended = ?ended, "Run {run} of `{key}` replaces {} earlier run(s)", ended.len());
             }
         }
     }
@@ -113,7 +113,7 @@ impl Scheduler {
             if place >= due.made_up {
                 return NewRun::scheduled(task, *due_at);
             }
-            NewRun::made_up(task, *due_at, format!("{least}{missed} missed, {} run", due.made_up), now)
+            NewRun::catch_up(task, *due_at, format!("{least}{missed} missed, {} run", due.made_up), now)
         };
         due.fire.iter().enumerate().map(run).collect()
     }

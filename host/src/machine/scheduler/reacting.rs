@@ -17,7 +17,7 @@ use crate::run::RunState;
 use crate::schedule::{
     AfterState, AwaitedRun, Chain, ChainState, Cooldowns, Memory, Pace, PaceDecision, Timing, Trigger,
 };
-use crate::store::{self, Admit, Fire, Fired, NewRun, Remember, RunKey, Watched};
+use crate::store::{self, Admit, Fire, FireOutcome, NewRun, RunKey, TriggerState, UpdateMemory};
 use crate::task::{Overlap, Task, TaskKey};
 use crate::time::Timestamp;
 
@@ -91,7 +91,7 @@ struct Seen<'a> {
     /// Whether the awaited run is of an old version of its task and must make way.
     outdated: bool,
     paused: bool,
-    watched: &'a Watched,
+    watched: &'a TriggerState,
     now: Timestamp,
 }
 
@@ -135,7 +135,7 @@ impl Reacting {
     }
 
     /// Returns whether a change of a run makes a difference.
-    pub(super) fn heeds_hints(&self) -> bool {
+    pub(super) fn depends_on_runs(&self) -> bool {
         !self.hinted && self.schedules.values().any(|(_, next)| next.ends)
     }
 
@@ -200,7 +200,7 @@ impl Scheduler {
                     }
                 }
                 Err(error) => {
-                    warn!(error = %error, "Cannot read what schedules wait for, trying again");
+                    warn!(error = %error, "Cannot read the runs that schedules wait for, trying again");
                     for (_, next) in reacting.schedules.values_mut() {
                         *next = Next::at(now.plus(AFTER_ERROR));
                     }
@@ -222,13 +222,13 @@ impl Scheduler {
         now: Timestamp,
     ) -> store::Result<Vec<store::Result<Next>>> {
         let watched = self.store.watch(due.iter().map(|(key, _)| key.clone()).collect(), now).await?;
-        let none = Watched::default();
+        let none = TriggerState::default();
         let pauses = self.store.pauses().await?;
         let of = |key: &TaskKey| watched.get(key).unwrap_or(&none);
         let memories: Vec<_> = due.iter().map(|(key, _)| Memory::read(of(key).state.memory.as_deref())).collect();
         let awaited: Vec<Option<RunKey>> =
             due.iter().zip(&memories).map(|((_, schedule), memory)| schedule.awaits(memory.as_ref())).collect();
-        let stands = self.store.stands(awaited.iter().flatten().cloned().collect()).await?;
+        let stands = self.store.run_states(awaited.iter().flatten().cloned().collect()).await?;
 
         // After a change of the catalog all schedules are examined, so this is tried only once: a waiting run starts
         // with the new version anyway.
@@ -268,7 +268,7 @@ impl Scheduler {
     /// Makes one run at a time, each a cooldown after the end of the previous one.
     async fn follow(&self, task: &Arc<Task>, cooldowns: &Cooldowns, seen: &Seen<'_>) -> store::Result<Next> {
         let before = match &seen.memory {
-            Some(Memory::After(state)) => Some((state, state.stands(seen.run))),
+            Some(Memory::After(state)) => Some((state, state.resolve(seen.run))),
             // The schedule is seen for the first time with this trigger.
             _ => None,
         };
@@ -280,9 +280,9 @@ impl Scheduler {
             _ => seen.now,
         };
         if let Some((state, run)) = before.filter(|(state, _)| due > seen.now.plus(KEPT) && state.ended.is_none()) {
-            self.remember(&Memory::After(state.with(run)), None, seen).await?;
+            self.update_memory(&Memory::After(state.with(run)), None, seen).await?;
         }
-        if let Some(later) = not_now(&task.timing, due, seen) {
+        if let Some(later) = delay_of(&task.timing, due, seen) {
             return Ok(later);
         }
         let key = format!("after:{}@{}", seen.fired, seen.now.as_millis());
@@ -301,7 +301,7 @@ impl Scheduler {
             PaceDecision::Full => Ok(Next::ENDS),
             PaceDecision::At(at) => Ok(Next { at: Some(at), ends: true }),
             PaceDecision::Start(state) => {
-                if let Some(later) = not_now(&task.timing, seen.now, seen) {
+                if let Some(later) = delay_of(&task.timing, seen.now, seen) {
                     return Ok(later);
                 }
                 let dedup = format!("pace:{}@{}", seen.fired, seen.now.as_millis());
@@ -323,7 +323,7 @@ impl Scheduler {
             _ => chain.begin(seen.now),
         };
         if state.awaits.is_some() && !seen.outdated {
-            return self.link_went(chain, &state, seen).await;
+            return self.handle_link_end(chain, &state, seen).await;
         }
         let due = state.due_by(seen.now);
         if due > seen.now && !seen.outdated {
@@ -340,10 +340,10 @@ impl Scheduler {
     }
 
     /// Takes the next step if the run of a link has ended.
-    async fn link_went(&self, chain: &Chain, state: &ChainState, seen: &Seen<'_>) -> store::Result<Next> {
+    async fn handle_link_end(&self, chain: &Chain, state: &ChainState, seen: &Seen<'_>) -> store::Result<Next> {
         let Some(went) = chain.after(state, seen.run, seen.now) else { return Ok(Next::ENDS) };
         // If another host was first, that host has reported it.
-        if self.remember(&Memory::Chain(went.state.clone()), went.stopped.clone(), seen).await?
+        if self.update_memory(&Memory::Chain(went.state.clone()), went.stopped.clone(), seen).await?
             && let Some(failed) = &went.failed
         {
             alert::link_failed(&chain.key, failed, went.stopped.as_deref());
@@ -353,9 +353,9 @@ impl Scheduler {
 
     /// Stores the state without making a run, and pauses the schedule if there is a reason. Returns whether no other
     /// host was first.
-    async fn remember(&self, memory: &Memory, pause: Option<String>, seen: &Seen<'_>) -> store::Result<bool> {
+    async fn update_memory(&self, memory: &Memory, pause: Option<String>, seen: &Seen<'_>) -> store::Result<bool> {
         let (task, from) = (seen.key.clone(), seen.text.map(str::to_owned));
-        self.store.remember(Remember { task, from, to: memory.write(), pause, now: seen.now }).await
+        self.store.update_memory(UpdateMemory { task, from, to: memory.write(), pause, now: seen.now }).await
     }
 
     /// Has the store make a run, unless the schedule is paused or another host was first.
@@ -375,9 +375,9 @@ impl Scheduler {
         let fired = self.store.fire(fire).await?;
         fired.made().iter().for_each(|made| self.made(task, made));
         Ok(match fired {
-            Fired::Made(_) => Next::ENDS,
-            Fired::Paused => Next::LATER,
-            Fired::Stale => Next::at(seen.now),
+            FireOutcome::Made(_) => Next::ENDS,
+            FireOutcome::Paused => Next::LATER,
+            FireOutcome::Stale => Next::at(seen.now),
         })
     }
 }
@@ -389,7 +389,7 @@ fn admit(seen: &Seen<'_>) -> Admit {
 }
 
 /// Returns when to look again if a due run is not made now.
-fn not_now(timing: &Timing, due: Timestamp, seen: &Seen<'_>) -> Option<Next> {
+fn delay_of(timing: &Timing, due: Timestamp, seen: &Seen<'_>) -> Option<Next> {
     let over = timing.times.is_some_and(|times| seen.fired >= u64::from(times))
         || timing.end.is_some_and(|end| end < due.max(seen.now));
     let due = timing.start.map_or(due, |start| start.max(due));

@@ -9,7 +9,7 @@ use super::Scheduler;
 use super::timetable::{Progress, Timetable};
 use crate::machine::host_pause::EndedPause;
 use crate::schedule::Trigger;
-use crate::store::{Enqueued, Fire, NewRun, Result};
+use crate::store::{EnqueueOutcome, Fire, NewRun, Result};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -17,12 +17,12 @@ impl Scheduler {
     /// Leaves out instants that were due during the pause, and starts one run of each task that has a schedule, as at
     /// the end of the pause. Tasks with another pause stay paused. Returns whether the store took everything; a
     /// repetition makes no second run.
-    pub(super) async fn go_on(&self, timetable: &mut Timetable, pause: EndedPause) -> bool {
+    pub(super) async fn resume_after_pause(&self, timetable: &mut Timetable, pause: EndedPause) -> bool {
         let due: Vec<_> = timetable
             .all()
             .filter_map(|(task, before)| due(&task, &before, pause).map(|due| (task, before, due)))
             .collect();
-        let begun = due.iter().map(|(task, before, due)| self.go_on_with(task, before, *due, pause));
+        let begun = due.iter().map(|(task, before, due)| self.resume_tasks(task, before, *due, pause));
         let begun = join_all(begun).await;
         let mut whole = true;
         for ((task, ..), begun) in due.into_iter().zip(begun) {
@@ -37,7 +37,7 @@ impl Scheduler {
         whole
     }
 
-    async fn go_on_with(
+    async fn resume_tasks(
         &self,
         task: &Arc<Task>,
         before: &Progress,
@@ -61,7 +61,7 @@ impl Scheduler {
         let mut progress = Progress { cursor: Some(cursor), ..before.clone() };
         for made in fired.made() {
             self.made(task, made);
-            progress.fired += u64::from(!matches!(made, Enqueued::Existing(_)));
+            progress.fired += u64::from(!matches!(made, EnqueueOutcome::Existing(_)));
         }
         Ok(progress)
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     /// Returns the run for a task with this trigger and timing, after two runs and a pause of ten seconds.
-    fn given(trigger: Trigger, timing: Timing) -> Option<Option<Timestamp>> {
+    fn next_run(trigger: Trigger, timing: Timing) -> Option<Option<Timestamp>> {
         let (tenant, plugin) = (Name::default_tenant(), Name::new("a").unwrap());
         let manifest = Manifest::parse("a.toml", "[tasks.a]").unwrap();
         let mut task = manifest.tasks(&tenant, &plugin, std::path::Path::new("/")).remove(0);
@@ -116,12 +116,12 @@ mod tests {
         let every = || Trigger::Every(Duration::from_secs(86_400));
         let timing = Timing::default();
 
-        assert_eq!(given(every(), timing), Some(Some(after(10))));
-        assert_eq!([given(Trigger::OnDemand, timing), given(Trigger::OnStart, timing)], [None, None]);
-        assert_eq!(given(every(), Timing { start: Some(after(11)), ..timing }), Some(None));
-        assert_eq!(given(every(), Timing { end: Some(after(9)), ..timing }), Some(None));
-        assert_eq!(given(every(), Timing { times: Some(2), ..timing }), Some(None));
-        assert_eq!(given(every(), Timing { times: Some(3), ..timing }), Some(Some(after(10))));
+        assert_eq!(next_run(every(), timing), Some(Some(after(10))));
+        assert_eq!([next_run(Trigger::OnDemand, timing), next_run(Trigger::OnStart, timing)], [None, None]);
+        assert_eq!(next_run(every(), Timing { start: Some(after(11)), ..timing }), Some(None));
+        assert_eq!(next_run(every(), Timing { end: Some(after(9)), ..timing }), Some(None));
+        assert_eq!(next_run(every(), Timing { times: Some(2), ..timing }), Some(None));
+        assert_eq!(next_run(every(), Timing { times: Some(3), ..timing }), Some(Some(after(10))));
     }
 
     #[test]
@@ -129,8 +129,8 @@ mod tests {
         let timing = Timing::default();
         let before = Timestamp::from_millis(FROM.as_millis() - 1);
 
-        assert_eq!(given(Trigger::At(before), timing), Some(None), "it had it before");
-        assert_eq!(given(Trigger::At(after(4)), timing), Some(Some(after(4))));
-        assert_eq!(given(Trigger::At(after(11)), timing), None, "it is to come");
+        assert_eq!(next_run(Trigger::At(before), timing), Some(None), "it had it before");
+        assert_eq!(next_run(Trigger::At(after(4)), timing), Some(Some(after(4))));
+        assert_eq!(next_run(Trigger::At(after(11)), timing), None, "it is to come");
     }
 }

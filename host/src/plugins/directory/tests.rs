@@ -50,7 +50,7 @@ async fn a_plugin_whose_load_panics_is_quarantined_for_now_and_loaded_again() {
 
     let reason = registry.list().remove(0).quarantine.unwrap();
     assert!(reason.starts_with("the host panicked while it loaded it: a fault of the host ("), "{reason}");
-    assert!(reason.ends_with("; this may pass, so it is tried again in 5s"), "{reason}");
+    assert!(reason.ends_with("; the cause may be temporary, so the plugin is loaded again in 5s"), "{reason}");
     assert!(directory.rest() < POLL, "it is looked at again when its next try is due");
     let faults = Supervisor::of_process().faults();
     assert!(faults.iter().any(|fault| fault.part == "loading a plugin" && !fault.down), "{faults:?}");

@@ -154,7 +154,7 @@ impl Kind for OnFailures {
         match scalar.text(WRITE)?.as_str() {
             "go-on" => Ok(OnFailure::GoOn),
             "stop" => Ok(OnFailure::Stop),
-            other => Err(format!("{} is nothing that a chain does; write {WRITE}", Scalar::Text(other.to_owned()))),
+            other => Err(format!("{} is not an action of a chain; write {WRITE}", Scalar::Text(other.to_owned()))),
         }
     }
 
@@ -243,7 +243,7 @@ pub(super) fn chain(name: Spanned<Name>, text: ChainText, is_task: impl Fn(&Name
         none if none.is_empty() => return wrong("there are none; name at least one task"),
         many if many.len() > LINKS => return wrong(&format!("these are too many; name at most {LINKS} tasks")),
         links if links.iter().any(|link| link.name() == &name) => {
-            return wrong("a chain is no link of itself; leave it out");
+            return wrong("a chain cannot be a link of itself; leave it out");
         }
         _ => {}
     }

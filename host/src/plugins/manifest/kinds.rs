@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
-use crate::schedule::instant_parser::{Absolute, BadWords};
+use crate::schedule::instant_parser::{AbsoluteInstant, BadInstantText};
 use crate::schedule::{CatchUp, Dst, Trigger, parse, zone_named};
 use crate::task::{HttpHost, Overlap, Pattern};
 
@@ -68,16 +68,16 @@ impl Kind for Dsts {
 pub(super) struct Instant;
 
 impl Kind for Instant {
-    type Value = Absolute;
+    type Value = AbsoluteInstant;
 
-    fn check(scalar: Scalar) -> Result<Absolute, String> {
+    fn check(scalar: Scalar) -> Result<AbsoluteInstant, String> {
         const LIKE_THIS: &str = "\"2027-01-01 14:30\" or \"2027-01-01T00:00:00+01:00\"";
         let text = match scalar {
             Scalar::Instant(text) => text,
             other => other.text(&format!("an instant such as {LIKE_THIS}"))?,
         };
-        Absolute::read(&text).map_err(|wrong| match wrong {
-            BadWords::Relative(_) => {
+        AbsoluteInstant::read(&text).map_err(|wrong| match wrong {
+            BadInstantText::Relative(_) => {
                 let text = Scalar::Text(text);
                 format!(
                     "{text} means another instant each time the manifest is read; write a date such as {LIKE_THIS}, or \

@@ -81,7 +81,6 @@ directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "
 
 fn whole() -> Task {
     let key = TaskKey { tenant: Name::default_tenant(), task: Name::new("page").unwrap() };
-    let host = |host: &str, port| HttpHost { host: host.into(), port };
     Task {
         key,
         plugin: Name::new("front").unwrap(),
@@ -125,31 +124,36 @@ fn whole() -> Task {
             stdio: 3000,
         },
         budget: Budget { fuel_per_minute: Some(2_000_000), cache: Some(16 << 20) },
-        grants: Grants {
-            locks: vec![Pattern("remote-*".into())],
-            cache: vec![Pattern("front/*".into()), Pattern("*".into())],
-            schedule: vec![Pattern("page".into())],
-            http: vec![
-                host("127.0.0.1", Some(8080)),
-                host("*.example.org", None),
-                host("::1", Some(8080)),
-                host("fe80::1", None),
-                host("localhost", None),
-            ],
-            directories: vec![
-                Directory { host: "/plugins/data".into(), guest: "/data".into(), write: false, quota: None },
-                Directory {
-                    host: "/srv/x".into(),
-                    guest: "/".into(),
-                    write: true,
-                    quota: Some(Quota { bytes: 100 << 20, entries: 7 }),
-                },
-            ],
-        },
+        grants: whole_grants(),
         settings: [("colour".to_owned(), "blue".to_owned())].into(),
         input: br#"{"remotes":["a","b"],"share":0.5,"since":"2026-01-01T00:00:00Z"}"#.to_vec(),
         args: vec!["-v".into()],
         env: [("LANG".to_owned(), "C".to_owned())].into(),
+    }
+}
+
+fn whole_grants() -> Grants {
+    let host = |host: &str, port| HttpHost { host: host.into(), port };
+    Grants {
+        locks: vec![Pattern("remote-*".into())],
+        cache: vec![Pattern("front/*".into()), Pattern("*".into())],
+        schedule: vec![Pattern("page".into())],
+        http: vec![
+            host("127.0.0.1", Some(8080)),
+            host("*.example.org", None),
+            host("::1", Some(8080)),
+            host("fe80::1", None),
+            host("localhost", None),
+        ],
+        directories: vec![
+            Directory { host: "/plugins/data".into(), guest: "/data".into(), write: false, quota: None },
+            Directory {
+                host: "/srv/x".into(),
+                guest: "/".into(),
+                write: true,
+                quota: Some(Quota { bytes: 100 << 20, entries: 7 }),
+            },
+        ],
     }
 }
 
@@ -189,7 +193,7 @@ fn each_trigger_can_be_written() {
 }
 
 #[test]
-fn the_zone_that_a_crontab_names_goes_before_the_tasks() {
+fn the_zone_that_a_crontab_names_overrides_the_tasks() {
     let zone = |text: &str| one(&format!("[tasks.a]\n{text}")).zone.name();
 
     assert_eq!(zone("cron = '@daily'"), "UTC");

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::text::TaskText;
 use super::wrong::Wrong;
 use crate::config::kinds::{Kind, Of};
-use crate::schedule::instant_parser::Absolute;
+use crate::schedule::instant_parser::AbsoluteInstant;
 use crate::schedule::{CatchUp, Timing, Trigger};
 
 /// A value and its position in the text.
@@ -17,8 +17,8 @@ type At<T> = Option<(Range<usize>, T)>;
 
 /// The keys as they are written.
 pub(super) struct Written {
-    start: At<Absolute>,
-    end: At<Absolute>,
+    start: At<AbsoluteInstant>,
+    end: At<AbsoluteInstant>,
     times: At<u64>,
     delay: At<Duration>,
     jitter: At<Duration>,
@@ -43,9 +43,9 @@ impl Written {
     }
 
     /// Returns a line for each bound that the clocks of `zone` skip, because another instant is meant.
-    pub(super) fn displaced(&self, zone: Tz) -> Vec<String> {
-        let moved = |key: &str, written: &At<Absolute>| {
-            written.as_ref().and_then(|(_, date)| date.displaced(zone)).map(|moved| format!("`{key}`: {moved}"))
+    pub(super) fn gap_note(&self, zone: Tz) -> Vec<String> {
+        let moved = |key: &str, written: &At<AbsoluteInstant>| {
+            written.as_ref().and_then(|(_, date)| date.gap_note(zone)).map(|moved| format!("`{key}`: {moved}"))
         };
         [moved("start", &self.start), moved("end", &self.end)].into_iter().flatten().collect()
     }
@@ -54,8 +54,8 @@ impl Written {
     /// of `zone`.
     pub(super) fn read(self, trigger: &Trigger, catch_up: CatchUp, zone: Tz, place: &str) -> Result<Timing, Wrong> {
         self.fit(trigger, place)?;
-        let instant = |key: &str, written: &At<Absolute>| {
-            let read = |(at, date): &(Range<usize>, Absolute)| {
+        let instant = |key: &str, written: &At<AbsoluteInstant>| {
+            let read = |(at, date): &(Range<usize>, AbsoluteInstant)| {
                 date.instant(zone).map_err(|wrong| (at.clone(), format!("`{place}.{key}`: {wrong}")))
             };
             written.as_ref().map(read).transpose()

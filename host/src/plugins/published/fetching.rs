@@ -26,18 +26,18 @@ impl Publisher {
             self.wanted.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
         for key in due {
             let Some(plugin) = self.published.get(&key).cloned() else { continue };
-            match self.bring(&plugin).await? {
-                Ok(()) => self.is_here(&plugin),
+            match self.ensure_present(&plugin).await? {
+                Ok(()) => self.mark_present(&plugin),
                 Err(reason) => self.is_not_here(&plugin, &reason, now),
             }
         }
         Ok(())
     }
 
-    fn is_here(&mut self, plugin: &PublishedPlugin) {
+    fn mark_present(&mut self, plugin: &PublishedPlugin) {
         let PluginKey { tenant, plugin: name } = &plugin.key;
         self.wanted.remove(&plugin.key);
-        self.shared.registry.say(tenant, name.as_str(), |said| {
+        self.shared.registry.set_remarks(tenant, name.as_str(), |said| {
             said.published_by = Some(plugin.host.clone());
             said.not_here = None;
         });
@@ -48,7 +48,7 @@ impl Publisher {
         let host = &plugin.host;
         let reason = format!("host `{host}` published it, and it is not here: {reason}");
         let mut told = false;
-        self.shared.registry.say(tenant, name.as_str(), |said| {
+        self.shared.registry.set_remarks(tenant, name.as_str(), |said| {
             told = said.not_here.replace(reason.clone()).as_ref() == Some(&reason);
         });
         // The fetch is retried many times, so the warning is logged once.
@@ -59,7 +59,7 @@ impl Publisher {
     }
 
     /// Makes sure that a plugin is here as it was published.
-    async fn bring(&mut self, plugin: &PublishedPlugin) -> Result<Here> {
+    async fn ensure_present(&mut self, plugin: &PublishedPlugin) -> Result<Here> {
         let Some(tenant) = self.tenants.get(&plugin.key.tenant) else { return Ok(Ok(())) };
         let mark = Fingerprint::of(plugin);
         if tenant.copies.has(plugin.key.plugin.as_str(), &mark) {
@@ -81,8 +81,7 @@ impl Publisher {
         if found != mark.digest {
             let published = &mark.digest;
             return Ok(Err(format!(
-                "what the store has as its component has the digest {found}, and {published} was published: somebody has \
-                 changed it; find out who, and drop it once more"
+                "its component in the store has the digest {found}, but {published} was published, so it was changed in the store; find out how, and drop the plugin once more"
             )));
         }
         Ok(self.keep(&plugin.key, mark, component).await)

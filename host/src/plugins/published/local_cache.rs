@@ -38,7 +38,7 @@ impl LocalCache {
             Ok(Err(error)) => {
                 warn!(error = %error, "Cannot read `{}`, fetching all published plugins", self.directory.display());
             }
-            Err(error) => warn!(error = %error, "Reading the published plugins broke off"),
+            Err(error) => warn!(error = %error, "Reading the published plugins ended early"),
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_left_of_what_is_taken_away() {
+    async fn nothing_remains_of_a_removed_plugin() {
         let place = tempfile::tempdir().unwrap();
         let mut copies = LocalCache::new(place.path().to_owned(), Arc::default());
         copies.put("a", mark(b"one", ""), Arc::new(b"one".to_vec())).await.unwrap();

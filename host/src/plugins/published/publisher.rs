@@ -91,24 +91,24 @@ impl Publisher {
             // Registers before the query, so that no hint is missed.
             told.as_mut().enable();
             let wait = tokio::select! {
-                done = self.go_on() => self.tell_trouble(done, &looked),
+                done = self.sync() => self.log_store_failure(done, &looked),
                 // Work in progress is finished after the next start, because fetching a component may take long.
                 _ = ended.changed() => return,
             };
             tokio::select! {
                 () = told => {}
-                Some((tenant, dropped)) = self.drops.recv() => self.hear(&tenant, dropped),
+                Some((tenant, dropped)) = self.drops.recv() => self.on_directory_event(&tenant, dropped),
                 () = tokio::time::sleep(wait) => {}
                 told = over.changed() => if told.is_err() { return },
             }
             while let Ok((tenant, dropped)) = self.drops.try_recv() {
-                self.hear(&tenant, dropped);
+                self.on_directory_event(&tenant, dropped);
             }
         }
     }
 
     /// Logs once that the store refuses requests. Returns how long to wait in that case.
-    fn tell_trouble(&mut self, done: Result<()>, looked: &watch::Sender<bool>) -> Duration {
+    fn log_store_failure(&mut self, done: Result<()>, looked: &watch::Sender<bool>) -> Duration {
         let before = std::mem::replace(&mut self.trouble, done.is_err());
         match done {
             Ok(()) => {
@@ -117,7 +117,7 @@ impl Publisher {
             }
             Err(error) => {
                 if !before {
-                    warn!(error = %error, "Cannot share plugins by way of the store, trying again");
+                    warn!(error = %error, "Cannot share plugins through the store, trying again");
                 }
                 AFTER_ERROR
             }
@@ -125,7 +125,7 @@ impl Publisher {
     }
 
     /// Handles a change of a plugin directory.
-    pub(super) fn hear(&mut self, tenant: &Name, dropped: DirectoryEvent) {
+    pub(super) fn on_directory_event(&mut self, tenant: &Name, dropped: DirectoryEvent) {
         match dropped {
             DirectoryEvent::There(names) => {
                 let Some(place) = self.tenants.get_mut(tenant) else { return };
@@ -133,32 +133,32 @@ impl Publisher {
                 self.unsettled.extend(self.published.keys().filter(|key| key.tenant == *tenant).cloned());
             }
             DirectoryEvent::Good(plugin, mark) => {
-                let dropped = !self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, DirectoryState::Good { mark, dropped }, None);
+                let dropped = !self.take_awaited(tenant, &plugin);
+                self.set_directory_state(tenant, &plugin, DirectoryState::Good { mark, dropped }, None);
             }
             // The state of the plugin will still be reported, also if it lay there from the start.
             DirectoryEvent::Bad { plugin, reason, for_now: true } => {
-                self.shared.registry.say(tenant, &plugin, |said| said.not_published = Some(reason));
+                self.shared.registry.set_remarks(tenant, &plugin, |said| said.not_published = Some(reason));
             }
             DirectoryEvent::Bad { plugin, reason, for_now: false } => {
-                self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, DirectoryState::Bad, Some(reason));
+                self.take_awaited(tenant, &plugin);
+                self.set_directory_state(tenant, &plugin, DirectoryState::Bad, Some(reason));
             }
             DirectoryEvent::Gone(plugin) => {
-                self.was_awaited(tenant, &plugin);
-                self.lies_so(tenant, &plugin, DirectoryState::NotThere, None);
+                self.take_awaited(tenant, &plugin);
+                self.set_directory_state(tenant, &plugin, DirectoryState::NotThere, None);
             }
         }
     }
 
     /// Removes a plugin from those of the first look whose state is awaited. Returns whether it was one of them.
-    fn was_awaited(&mut self, tenant: &Name, plugin: &str) -> bool {
+    fn take_awaited(&mut self, tenant: &Name, plugin: &str) -> bool {
         let awaited = self.tenants.get_mut(tenant).and_then(|tenant| tenant.awaited.as_mut());
         awaited.is_some_and(|names| names.remove(plugin))
     }
 
-    fn lies_so(&mut self, tenant: &Name, plugin: &str, lies: DirectoryState, reason: Option<String>) {
-        self.shared.registry.say(tenant, plugin, |said| said.not_published = reason);
+    fn set_directory_state(&mut self, tenant: &Name, plugin: &str, lies: DirectoryState, reason: Option<String>) {
+        self.shared.registry.set_remarks(tenant, plugin, |said| said.not_published = reason);
         // A plugin without a valid name is never published.
         let Ok(plugin) = Name::new(plugin) else { return };
         let key = PluginKey { tenant: tenant.clone(), plugin };
@@ -167,7 +167,7 @@ impl Publisher {
     }
 
     /// Returns the state of a plugin in the directory.
-    fn lies(&self, key: &PluginKey) -> DirectoryState {
+    fn directory_state(&self, key: &PluginKey) -> DirectoryState {
         let awaited = self.tenants.get(&key.tenant).and_then(|tenant| tenant.awaited.as_ref());
         match self.lying.get(key) {
             _ if awaited.is_none_or(|names| names.contains(key.plugin.as_str())) => DirectoryState::Unknown,
@@ -177,7 +177,7 @@ impl Publisher {
     }
 
     /// Reads the published plugins, follows the policy, and fetches missing plugins.
-    pub(super) async fn go_on(&mut self) -> Result<()> {
+    pub(super) async fn sync(&mut self) -> Result<()> {
         self.look().await?;
         while let Some(key) = self.unsettled.first().cloned() {
             self.settle(&key).await?;
@@ -244,12 +244,12 @@ impl Publisher {
         self.unsettled.insert(key.clone());
         if let Some(withdrawn) = self.published.remove(key) {
             let (tenant, plugin, host) = (&key.tenant, &key.plugin, &withdrawn.host);
-            info!(plugin = %plugin, tenant.name = %tenant, host.name = host, "Plugin `{plugin}` was withdrawn, which host `{host}` had published");
+            info!(plugin = %plugin, tenant.name = %tenant, host.name = host, "Plugin `{plugin}`, which host `{host}` had published, was withdrawn");
         }
         if let Some(tenant) = self.tenants.get_mut(&key.tenant) {
             tenant.copies.remove(key.plugin.as_str());
         }
-        self.shared.registry.say(&key.tenant, key.plugin.as_str(), |said| {
+        self.shared.registry.set_remarks(&key.tenant, key.plugin.as_str(), |said| {
             said.published_by = None;
             said.not_here = None;
         });
@@ -257,7 +257,7 @@ impl Publisher {
 
     /// Follows the policy for a plugin.
     async fn settle(&mut self, key: &PluginKey) -> Result<()> {
-        let (lies, published) = (self.lies(key), self.published.get(key));
+        let (lies, published) = (self.directory_state(key), self.published.get(key));
         match publish_policy::step(&lies, published, &self.shared.host) {
             Step::Nothing => {
                 if let (DirectoryState::Good { mark, .. }, Some(published)) = (&lies, published)

@@ -68,7 +68,7 @@ impl Fleet {
     /// Returns a host whose directory is empty at its start.
     async fn empty_host(&self, name: &str) -> Host {
         let mut host = self.host(name).await;
-        host.hear(DirectoryEvent::There(Vec::new())).await;
+        host.on_directory_event(DirectoryEvent::There(Vec::new())).await;
         host
     }
 
@@ -86,24 +86,24 @@ impl Fleet {
 }
 
 impl Host {
-    async fn hear(&mut self, dropped: DirectoryEvent) {
-        self.publisher.hear(&tenant(), dropped);
-        self.go_on().await;
+    async fn on_directory_event(&mut self, dropped: DirectoryEvent) {
+        self.publisher.on_directory_event(&tenant(), dropped);
+        self.sync().await;
     }
 
-    async fn go_on(&mut self) {
-        self.publisher.go_on().await.unwrap();
+    async fn sync(&mut self) {
+        self.publisher.sync().await.unwrap();
     }
 
     /// Drops a file `a.wasm` that loads into the directory.
     async fn drop_in(&mut self, component: &[u8]) {
         std::fs::write(self.dropped.join("a.wasm"), component).unwrap();
-        self.hear(DirectoryEvent::Good("a".into(), mark(component))).await;
+        self.on_directory_event(DirectoryEvent::Good("a".into(), mark(component))).await;
     }
 
     async fn take_away(&mut self) {
         std::fs::remove_file(self.dropped.join("a.wasm")).unwrap();
-        self.hear(DirectoryEvent::Gone("a".into())).await;
+        self.on_directory_event(DirectoryEvent::Gone("a".into())).await;
     }
 
     /// Returns the component that the host uses, if it uses one.
@@ -129,15 +129,15 @@ async fn a_plugin_dropped_on_one_host_is_used_by_all_until_it_is_removed_there()
     let (mut a, mut b) = (fleet.empty_host("a").await, fleet.empty_host("b").await);
 
     a.drop_in(b"one").await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!((a.uses(), b.uses()), (text("one"), text("one")));
 
     a.drop_in(b"two").await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!((a.uses(), b.uses()), (text("two"), text("two")));
 
     a.take_away().await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!((a.uses(), b.uses()), (None, None));
 }
 
@@ -148,16 +148,16 @@ async fn the_last_drop_counts_on_any_host() {
 
     a.drop_in(b"one").await;
     b.drop_in(b"two").await;
-    a.go_on().await;
+    a.sync().await;
     assert_eq!((a.uses(), b.uses()), (text("two"), text("two")));
 
     a.take_away().await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!(b.uses(), text("two"), "it was taken away where something older lay");
 
     a.drop_in(b"two").await;
     b.take_away().await;
-    a.go_on().await;
+    a.sync().await;
     assert_eq!(a.uses(), text("two"), "the same was dropped once more, elsewhere");
 }
 
@@ -170,7 +170,7 @@ async fn a_plugin_in_a_directory_returns_when_a_later_drop_is_withdrawn() {
 
     b.take_away().await;
     for host in [&mut a, &mut b] {
-        host.go_on().await;
+        host.sync().await;
     }
 
     assert_eq!((a.uses(), b.uses()), (text("one"), text("one")));
@@ -184,12 +184,12 @@ async fn a_host_that_starts_uses_published_plugins_and_publishes_those_that_are_
     b.drop_in(b"new").await;
 
     let mut a = fleet.host("a").await;
-    a.hear(DirectoryEvent::There(vec!["a".into(), "mine".into()])).await;
+    a.on_directory_event(DirectoryEvent::There(vec!["a".into(), "mine".into()])).await;
     assert_eq!(a.uses(), text("new"), "nothing is decided before its own files are known");
     std::fs::write(a.dropped.join("mine.wasm"), b"mine").unwrap();
-    a.hear(DirectoryEvent::Good("a".into(), mark(b"old"))).await;
-    a.hear(DirectoryEvent::Good("mine".into(), mark(b"mine"))).await;
-    b.go_on().await;
+    a.on_directory_event(DirectoryEvent::Good("a".into(), mark(b"old"))).await;
+    a.on_directory_event(DirectoryEvent::Good("mine".into(), mark(b"mine"))).await;
+    b.sync().await;
 
     assert_eq!((a.uses(), b.uses()), (text("new"), text("new")));
     assert!(b.used.join("mine.wasm").exists());
@@ -202,14 +202,14 @@ async fn changes_while_a_host_was_down_are_published_or_withdrawn() {
     fleet.empty_host("a").await.drop_in(b"one").await;
 
     let mut a = fleet.host("a").await;
-    a.hear(DirectoryEvent::There(vec!["a".into()])).await;
+    a.on_directory_event(DirectoryEvent::There(vec!["a".into()])).await;
     a.drop_in(b"two").await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!(b.uses(), text("two"));
 
     drop(a);
     fleet.empty_host("a").await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!(b.uses(), None);
 }
 
@@ -221,7 +221,7 @@ async fn a_bad_file_says_why_and_the_version_before_stays() {
     let bad = |for_now| DirectoryEvent::Bad { plugin: "a".into(), reason: "it is broken".into(), for_now };
 
     for for_now in [true, false] {
-        a.hear(bad(for_now)).await;
+        a.on_directory_event(bad(for_now)).await;
         let said = a.info().unwrap();
         assert_eq!((a.uses(), said.quarantine), (text("one"), text("it is broken")));
     }
@@ -235,10 +235,10 @@ async fn a_component_that_was_changed_in_the_store_is_refused_and_the_version_be
     let fleet = Fleet::new();
     let mut b = fleet.empty_host("b").await;
     fleet.publish(tenant(), b"good", digest(b"good")).await;
-    b.go_on().await;
+    b.sync().await;
 
     fleet.publish(tenant(), b"evil", digest(b"better")).await;
-    b.go_on().await;
+    b.sync().await;
 
     assert_eq!(b.uses(), text("good"));
     let said = b.info().unwrap().quarantine.unwrap();
@@ -246,7 +246,7 @@ async fn a_component_that_was_changed_in_the_store_is_refused_and_the_version_be
 
     fleet.publish(tenant(), b"better", digest(b"better")).await;
     fleet.pass(Duration::from_secs(60));
-    b.go_on().await;
+    b.sync().await;
     assert_eq!((b.uses(), b.info()), (text("better"), None));
 }
 
@@ -257,10 +257,10 @@ async fn plugins_that_are_too_large_or_of_an_unknown_tenant_are_not_fetched() {
     let large = vec![b'x'; LIMIT as usize + 1];
 
     fleet.publish(Name::new("acme").unwrap(), b"theirs", digest(b"theirs")).await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!((b.uses(), b.info()), (None, None));
     fleet.publish(tenant(), &large, digest(&large)).await;
-    b.go_on().await;
+    b.sync().await;
 
     assert_eq!(b.uses(), None);
     let said = b.info().unwrap().quarantine.unwrap();
@@ -272,7 +272,7 @@ async fn a_host_that_has_not_looked_for_long_finds_out_what_was_withdrawn() {
     let fleet = Fleet::new();
     let (mut a, mut b) = (fleet.empty_host("a").await, fleet.empty_host("b").await);
     a.drop_in(b"one").await;
-    b.go_on().await;
+    b.sync().await;
     assert_eq!(b.uses(), text("one"));
 
     a.take_away().await;
@@ -281,7 +281,7 @@ async fn a_host_that_has_not_looked_for_long_finds_out_what_was_withdrawn() {
     fleet.store.prune(retention, fleet.clock.now()).await.unwrap();
     assert!(fleet.store.published_since(0, 10).await.unwrap().is_empty(), "nobody is told any more");
 
-    b.go_on().await;
+    b.sync().await;
     assert_eq!(b.uses(), None);
 }
 

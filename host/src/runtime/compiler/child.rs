@@ -61,7 +61,7 @@ pub fn compile_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let command = args.next()?;
     let work = [Work::Compile, Work::ReadLines].into_iter().find(|work| command == work.command())?;
-    let exit = match Brief::parse(args) {
+    let exit = match ChildArgs::parse(args) {
         Some(brief) => confined(work, &brief),
         None => Err(Exit::NotSetUp.because("this command is for hosts, which start it by themselves")),
     };
@@ -82,7 +82,7 @@ pub(super) fn answers() -> bool {
 
 /// The arguments of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Brief {
+pub(super) struct ChildArgs {
     /// See [`CodeSettings`].
     pub(super) reservation: u64,
     /// The most memory, in bytes.
@@ -97,7 +97,7 @@ pub(super) struct Brief {
     pub(super) engine: u64,
 }
 
-impl Brief {
+impl ChildArgs {
     pub(super) fn args(self) -> [String; 6] {
         let Self { reservation, memory, seconds, code, host, engine } = self;
         [reservation, memory, seconds, code, host, engine].map(|number| number.to_string())
@@ -144,9 +144,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
-fn confined(work: Work, brief: &Brief) -> Result<(), (Exit, String)> {
+fn confined(work: Work, brief: &ChildArgs) -> Result<(), (Exit, String)> {
     let not_set_up = |error: io::Error| Exit::NotSetUp.because(format!("cannot confine a compiler: {error}"));
-    close_what_was_inherited().map_err(not_set_up)?;
+    close_inherited_descriptors().map_err(not_set_up)?;
     confine(brief).map_err(not_set_up)?;
     // Set before anything is read that is not the host's.
     std::panic::set_hook(Box::new(|panic| {
@@ -167,7 +167,7 @@ fn component() -> Result<Vec<u8>, (Exit, String)> {
     Ok(wasm)
 }
 
-fn compile(brief: &Brief) -> Result<(), (Exit, String)> {
+fn compile(brief: &ChildArgs) -> Result<(), (Exit, String)> {
     let engine = engine(brief.reservation)?;
     if engine_hash(&engine) != brief.engine {
         return Err(Exit::NotSetUp.because("the compiler is of another build than the host; restart the host"));
@@ -195,7 +195,7 @@ fn code(engine: &wasmtime::Engine, wasm: Vec<u8>) -> Result<Vec<u8>, (Exit, Stri
 /// # Errors
 ///
 /// The reason that a child would print.
-pub fn as_children_do(wasm: &[u8]) -> Result<(usize, bool), String> {
+pub fn compile_in_process(wasm: &[u8]) -> Result<(usize, bool), String> {
     // Made once, because making an engine takes longer than reading most of the inputs.
     static ENGINE: LazyLock<Result<wasmtime::Engine, (Exit, String)>> = LazyLock::new(|| engine(1 << 20));
     let readable = debug_info::can_be_read(wasm);
@@ -213,7 +213,7 @@ fn not_read(error: io::Error) -> (Exit, String) {
 
 /// Closes descriptors that the host itself inherited, such as a build tool's pipes.
 #[expect(unsafe_code, reason = "closing descriptors by number cannot be checked by the compiler; see the proof")]
-fn close_what_was_inherited() -> io::Result<()> {
+fn close_inherited_descriptors() -> io::Result<()> {
     // SAFETY: the process has just begun, in `main`, on its only thread: nothing in it has opened a descriptor yet, so
     // that none of those closed belongs to anything. Descriptors 0 to 2 stay.
     match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } {
@@ -223,7 +223,7 @@ fn close_what_was_inherited() -> io::Result<()> {
 }
 
 /// Sets the limits. None of them can be lifted again.
-fn confine(brief: &Brief) -> io::Result<()> {
+fn confine(brief: &ChildArgs) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The signal above is not sent if the host died before it was set.
     if getppid().map(Pid::as_raw_nonzero).is_none_or(|host| u64::try_from(host.get()) != Ok(brief.host)) {
@@ -291,7 +291,7 @@ fn limit(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
 mod tests {
     use rustix::process::{getpriority_process, setpriority_process};
 
-    use super::{Brief, Exit, PRIORITY, give_way};
+    use super::{ChildArgs, Exit, PRIORITY, give_way};
 
     #[test]
     fn a_child_never_has_a_higher_priority_than_its_host() {
@@ -313,9 +313,9 @@ mod tests {
 
     #[test]
     fn a_brief_arrives_unchanged() {
-        let brief = Brief { reservation: 4 << 30, memory: 1, seconds: 2, code: 3, host: 4, engine: u64::MAX };
+        let brief = ChildArgs { reservation: 4 << 30, memory: 1, seconds: 2, code: 3, host: 4, engine: u64::MAX };
 
-        let arrived = Brief::parse(brief.args().into_iter().map(Into::into));
+        let arrived = ChildArgs::parse(brief.args().into_iter().map(Into::into));
 
         assert_eq!(arrived, Some(brief));
     }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn malformed_briefs_are_refused() {
         for args in ["", "1 2 3 4 5", "1 2 3 4 5 6 7", "1 2 3 4 5 six", "1 2 3 4 5 -6"] {
-            assert_eq!(Brief::parse(args.split_whitespace().map(Into::into)), None, "{args}");
+            assert_eq!(ChildArgs::parse(args.split_whitespace().map(Into::into)), None, "{args}");
         }
     }
 

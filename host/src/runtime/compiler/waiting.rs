@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::cpu_time::process_time;
 use crate::lengths;
-use crate::runtime::compiler::{Failure, trouble};
+use crate::runtime::compiler::{Failure, host_failure};
 use crate::runtime::components::LoadError;
 
 /// Time between two checks whether the code is still wanted. The child's end is noticed at once.
@@ -74,13 +74,13 @@ pub(super) fn listen(
         if !wanted() {
             return Err(Failure::Unwanted);
         }
-        said.set_read_timeout(Some(left.min(LOOK))).map_err(trouble)?;
+        said.set_read_timeout(Some(left.min(LOOK))).map_err(host_failure)?;
         match said.read(&mut buffer) {
             Ok(0) => return Ok(words),
             Ok(n) => words.extend_from_slice(&buffer[..n.min(WORDS.saturating_sub(words.len()))]),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(trouble(error)),
+            Err(error) => return Err(host_failure(error)),
         }
     }
 }
@@ -149,7 +149,7 @@ mod tests {
         end(&mut idle).unwrap();
 
         let Err(Failure::Error(error)) = standstill else { panic!("{standstill:?}") };
-        assert!(error.may_pass() && error.to_string().contains("computed nothing for 200ms"), "{error}");
+        assert!(error.is_temporary() && error.to_string().contains("computed nothing for 200ms"), "{error}");
     }
 
     #[test]

@@ -12,13 +12,13 @@ fn remembered_words_equal_those_first_found_and_are_bounded() {
 
     found.add("digest", stack.frames(), &places);
 
-    assert_eq!(found.words("digest", stack.frames()).as_deref(), Some(&*in_words(&places)));
+    assert_eq!(found.words("digest", stack.frames()).as_deref(), Some(&*format_stack(&places)));
     assert_eq!(found.words("digest", Stack::named(&["one", "three"]).frames()), None);
     assert_eq!(found.words("another", stack.frames()), None);
     for n in 0..3 * REMEMBERED_BYTES / 1000 {
         let (stack, places) = (Stack::named(&[&format!("{n}")]), [vec![place(&"x".repeat(1000), 1)]]);
         found.add("digest", stack.frames(), &places);
-        assert_eq!(found.words("digest", stack.frames()).as_deref(), Some(&*in_words(&places)));
+        assert_eq!(found.words("digest", stack.frames()).as_deref(), Some(&*format_stack(&places)));
         assert!(found.bytes <= REMEMBERED_BYTES);
     }
     let kept: usize = found.frames["digest"].values().map(|words| words.len()).sum();

@@ -12,18 +12,18 @@ use async_task::Runnable;
 use crate::attempt::Lane;
 use crate::task::Name;
 
-use super::turn::Turn;
+use super::turn::GuestTask;
 
-pub(super) type Job = Runnable<Arc<Turn>>;
+pub(super) type Job = Runnable<Arc<GuestTask>>;
 
 /// The kind of threads: those for short turns, or those for guests that spin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gear {
+pub(super) enum ThreadClass {
     Fast,
     Slow,
 }
 
-impl Gear {
+impl ThreadClass {
     pub(super) fn of(lane: Lane) -> Self {
         if lane == Lane::Spent { Self::Slow } else { Self::Fast }
     }
@@ -148,8 +148,8 @@ impl Queues {
     }
 
     /// Takes the next guest for threads of this kind, and returns it with its lane.
-    pub(super) fn pop(&mut self, gear: Gear) -> Option<(Job, Lane)> {
-        if gear == Gear::Fast
+    pub(super) fn pop(&mut self, gear: ThreadClass) -> Option<(Job, Lane)> {
+        if gear == ThreadClass::Fast
             && self.lanes[Lane::Urgent as usize].waiting == 0
             && self.lanes[Lane::Used as usize].waiting > 0
             && self.used_served.elapsed() > PATIENCE
@@ -180,8 +180,9 @@ impl Queues {
     }
 
     /// Takes a guest that must end out of the lanes of `gear`, if it is in one and not among the urgent ones already.
-    pub(super) fn remove(&mut self, gear: Gear, turn: &Arc<Turn>) -> Option<Job> {
-        let (lane, number) = turn.place().filter(|(lane, _)| *lane != Lane::Urgent && Gear::of(*lane) == gear)?;
+    pub(super) fn remove(&mut self, gear: ThreadClass, turn: &Arc<GuestTask>) -> Option<Job> {
+        let (lane, number) =
+            turn.place().filter(|(lane, _)| *lane != Lane::Urgent && ThreadClass::of(*lane) == gear)?;
         let job = self.lanes[lane as usize].remove(turn.tenant(), number)?;
         turn.taken();
         Some(job)
@@ -205,14 +206,14 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     /// Makes a guest of `tenant` that has had `turns` turns of computing, and is due in `left`.
-    fn guest_of(tenant: &str, turns: u32, left: Duration) -> (Arc<Turn>, Job) {
+    fn guest_of(tenant: &str, turns: u32, left: Duration) -> (Arc<GuestTask>, Job) {
         guest_that(tenant, turns, left, false)
     }
 
-    fn guest_that(tenant: &str, turns: u32, left: Duration, hog: bool) -> (Arc<Turn>, Job) {
+    fn guest_that(tenant: &str, turns: u32, left: Duration, hog: bool) -> (Arc<GuestTask>, Job) {
         let tenant = Name::new(tenant).unwrap();
         let handle = handle(first_claim(1), TaskKey { tenant: tenant.clone(), ..task_key("task") });
-        let turn = Arc::new(Turn::new(Instant::now() + left, tenant, hog, handle));
+        let turn = Arc::new(GuestTask::new(Instant::now() + left, tenant, hog, handle));
         if turns > 0 {
             turn.has_used(Duration::from_micros(500) * turns);
             turn.yields_seen(turns.into());
@@ -223,7 +224,7 @@ mod tests {
         (turn, job)
     }
 
-    fn guest(turns: u32, left: Duration) -> (Arc<Turn>, Job) {
+    fn guest(turns: u32, left: Duration) -> (Arc<GuestTask>, Job) {
         guest_of("default", turns, left)
     }
 
@@ -233,13 +234,13 @@ mod tests {
     }
 
     /// Promotes a guest that must end, like `lanes`.
-    fn promote(queues: &mut Queues, turn: &Arc<Turn>) -> bool {
-        turn.hurry();
-        let job = [Gear::Slow, Gear::Fast].into_iter().find_map(|gear| queues.remove(gear, turn));
+    fn promote(queues: &mut Queues, turn: &Arc<GuestTask>) -> bool {
+        turn.make_urgent();
+        let job = [ThreadClass::Slow, ThreadClass::Fast].into_iter().find_map(|gear| queues.remove(gear, turn));
         job.map(|job| put(queues, job)).is_some()
     }
 
-    fn queued(guests: impl IntoIterator<Item = (Arc<Turn>, Job)>) -> (Queues, Vec<Arc<Turn>>) {
+    fn queued(guests: impl IntoIterator<Item = (Arc<GuestTask>, Job)>) -> (Queues, Vec<Arc<GuestTask>>) {
         let mut queues = Queues::default();
         let turns = guests.into_iter().map(|(turn, job)| {
             put(&mut queues, job);
@@ -250,7 +251,7 @@ mod tests {
     }
 
     /// Returns the numbers of the guests in the order in which threads of this kind poll them.
-    fn order(queues: &mut Queues, gear: Gear, guests: &[Arc<Turn>]) -> Vec<usize> {
+    fn order(queues: &mut Queues, gear: ThreadClass, guests: &[Arc<GuestTask>]) -> Vec<usize> {
         let number = |job: Job| guests.iter().position(|turn| Arc::ptr_eq(turn, job.metadata())).unwrap();
         std::iter::from_fn(|| queues.pop(gear)).map(|(job, _)| number(job)).collect()
     }
@@ -260,7 +261,7 @@ mod tests {
         let (mut queues, turns) =
             queued([guest(FRESH, LONG), guest(0, LONG), guest(QUANTUM * 9, Duration::ZERO), guest(0, LONG)]);
 
-        assert_eq!(order(&mut queues, Gear::Fast, &turns), [2, 1, 3, 0]);
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2, 1, 3, 0]);
     }
 
     #[test]
@@ -270,7 +271,7 @@ mod tests {
         queues.used_served = Instant::now().checked_sub(PATIENCE * 2).expect("the machine is up for longer");
 
         assert_eq!(
-            order(&mut queues, Gear::Fast, &turns),
+            order(&mut queues, ThreadClass::Fast, &turns),
             [0, 1, 3, 2],
             "one of them had its turn, the next waits again"
         );
@@ -280,8 +281,8 @@ mod tests {
     fn guests_that_spin_or_spun_the_last_time_go_to_the_slower_threads() {
         let (mut queues, turns) = queued([guest(QUANTUM, LONG), guest(0, LONG), guest_that("default", 0, LONG, true)]);
 
-        assert_eq!(order(&mut queues, Gear::Fast, &turns), [1]);
-        assert_eq!(order(&mut queues, Gear::Slow, &turns), [0, 2]);
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [1]);
+        assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [0, 2]);
     }
 
     #[test]
@@ -290,8 +291,8 @@ mod tests {
 
         assert!(promote(&mut queues, &turns[2]));
         assert!(!promote(&mut queues, &turns[2]), "it is there already");
-        assert_eq!(order(&mut queues, Gear::Fast, &turns), [2]);
-        assert_eq!(order(&mut queues, Gear::Slow, &turns), [0, 1, 3]);
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2]);
+        assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [0, 1, 3]);
         assert!(!promote(&mut queues, &turns[0]), "it is in no queue");
     }
 
@@ -302,7 +303,7 @@ mod tests {
 
         let mut turns_of = HashMap::new();
         for _ in 0..100 {
-            let (job, lane) = queues.pop(Gear::Slow).unwrap();
+            let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
             let tenant = job.metadata().tenant().clone();
             queues.charge(lane, &tenant, Duration::from_millis(1));
             *turns_of.entry(tenant.as_str().to_owned()).or_insert(0) += 1;
@@ -316,7 +317,7 @@ mod tests {
     fn a_tenant_that_was_away_does_not_get_the_time_that_it_missed() {
         let (mut queues, _turns) = queued([guest_of("busy", QUANTUM, LONG)]);
         for _ in 0..100 {
-            let (job, lane) = queues.pop(Gear::Slow).unwrap();
+            let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
             queues.charge(lane, &Name::new("busy").unwrap(), Duration::from_millis(1));
             put(&mut queues, job);
         }
@@ -325,7 +326,7 @@ mod tests {
         put(&mut queues, job);
         let first_ten: Vec<String> = (0..10)
             .map(|_| {
-                let (job, lane) = queues.pop(Gear::Slow).unwrap();
+                let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
                 let tenant = job.metadata().tenant().clone();
                 queues.charge(lane, &tenant, Duration::from_millis(1));
                 put(&mut queues, job);
@@ -342,7 +343,7 @@ mod tests {
         for n in 0..REMEMBERED * 3 {
             let (_turn, job) = guest_of(&format!("t{n}"), QUANTUM, LONG);
             put(&mut queues, job);
-            let (job, lane) = queues.pop(Gear::Slow).unwrap();
+            let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
             queues.charge(lane, job.metadata().tenant(), Duration::ZERO);
         }
 
@@ -354,8 +355,8 @@ mod tests {
         let (mut queues, turns) = queued([guest_of("a", QUANTUM, LONG), guest_of("b", QUANTUM, LONG)]);
         promote(&mut queues, &turns[0]);
 
-        assert_eq!(order(&mut queues, Gear::Slow, &turns), [1]);
-        assert_eq!(order(&mut queues, Gear::Fast, &turns), [0]);
+        assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [1]);
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [0]);
         assert!(queues.lanes.iter().all(|lane| lane.waiting == 0));
     }
 }

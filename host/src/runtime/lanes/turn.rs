@@ -26,7 +26,7 @@ pub(in crate::runtime) const SPINS: Duration = Duration::from_millis(3);
 
 /// One guest's turns on the guest threads.
 #[derive(Debug)]
-pub(in crate::runtime) struct Turn {
+pub(in crate::runtime) struct GuestTask {
     /// When the guest must end: from then on it goes before all others.
     pub(in crate::runtime) deadline: Instant,
     /// When the guest came. Other instants are kept in nanoseconds since then.
@@ -70,7 +70,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Turn {
+impl GuestTask {
     pub(in crate::runtime) fn new(deadline: Instant, tenant: Name, hog: bool, handle: Arc<RunHandle>) -> Self {
         Self {
             deadline,
@@ -227,12 +227,12 @@ impl Turn {
     }
 
     /// Makes the guest go before all others from now on.
-    pub(super) fn hurry(&self) {
+    pub(super) fn make_urgent(&self) {
         self.urgent.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether the guest goes before all others.
-    pub(super) fn hurries(&self) -> bool {
+    pub(super) fn is_urgent(&self) -> bool {
         self.urgent.load(Ordering::Relaxed)
     }
 
@@ -252,7 +252,7 @@ impl Turn {
 
     /// Returns the lane for the guest.
     pub(super) fn choose_lane(&self) -> Lane {
-        let lane = if self.hurries() || (!self.is_new() && Instant::now() >= self.deadline) {
+        let lane = if self.is_urgent() || (!self.is_new() && Instant::now() >= self.deadline) {
             Lane::Urgent
         } else if self.hog {
             Lane::Spent
@@ -294,20 +294,20 @@ mod tests {
         Duration::from_micros(us)
     }
 
-    struct Taken(Turn, Instant);
+    struct Taken(GuestTask, Instant);
 
     impl Taken {
         fn new() -> Self {
             let task = task_key("probe");
             let handle = handle(first_claim(1), task.clone());
-            let turn = Turn::new(Instant::now() + Duration::from_secs(1), task.tenant, false, handle);
+            let turn = GuestTask::new(Instant::now() + Duration::from_secs(1), task.tenant, false, handle);
             let came = turn.came;
             Self(turn, came)
         }
     }
 
     #[test]
-    fn the_hosts_time_is_told_from_the_guests() {
+    fn the_hosts_time_is_distinguished_from_the_guests() {
         let Taken(turn, start) = Taken::new();
 
         turn.begin(start);

@@ -5,39 +5,42 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File as WasiFile, WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, Filesize, HostDescriptor as _, OpenFlags, PathFlags};
 use wasmtime_wasi::p2::{FsError, FsResult};
 
 use super::Grant;
-use super::room::{Denied, Named, Place, Room};
+use super::room::{ChangeError, DirectoryLock, Named, Place};
 use super::walk::Used;
 use crate::runtime::file_threads::Pool;
 use crate::runtime::filesystem::View;
-use crate::runtime::opening::{Refused, Wanted};
+use crate::runtime::opening::{OpenError, Wanted};
 
 type At = Resource<Descriptor>;
 
 /// One more name.
 const ENTRY: Used = Used { bytes: 0, entries: 1 };
 
-impl From<Denied> for FsError {
-    fn from(denied: Denied) -> Self {
+impl From<ChangeError> for FsError {
+    fn from(denied: ChangeError) -> Self {
         ErrorCode::from(&denied).into()
     }
 }
 
 /// A table with the directories of one change.
 #[derive(Default)]
-struct Apart {
+struct DirectoryTable {
     table: ResourceTable,
     ctx: WasiFilesystemCtx,
 }
 
-impl Apart {
-    fn add(&mut self, directory: Dir) -> FsResult<At> {
-        Ok(self.table.push(Descriptor::Dir(directory))?)
+impl DirectoryTable {
+    fn add<const N: usize>(&mut self, directories: [Dir; N]) -> FsResult<[At; N]> {
+        let added = directories.into_iter().map(|directory| self.table.push(Descriptor::Dir(directory)));
+        let added = added.collect::<Result<Vec<At>, _>>()?;
+        Ok(added.try_into().expect("one for each directory"))
     }
 
     fn wasi(&mut self) -> WasiFilesystemCtxView<'_> {
@@ -45,13 +48,27 @@ impl Apart {
     }
 }
 
+/// A call that changes names.
+type NameChange<'a> = BoxFuture<'a, FsResult<()>>;
+
+/// Makes a change of names in `directories` by `call`, on a table of its own.
+async fn change_names<const N: usize>(
+    pool: &Pool,
+    directories: [Dir; N],
+    call: impl for<'a> FnOnce(WasiFilesystemCtxView<'a>, [At; N]) -> NameChange<'a>,
+) -> FsResult<()> {
+    let mut table = DirectoryTable::default();
+    let at = table.add(directories)?;
+    pool.within(call(table.wasi(), at)).await
+}
+
 /// Charges `more`. The caller must give it back unless it is used.
-async fn charged(pool: &Pool, mut room: Room, more: Used) -> Result<Room, Denied> {
+async fn charged(pool: &Pool, mut room: DirectoryLock, more: Used) -> Result<DirectoryLock, ChangeError> {
     pool.run(move || room.charge(more).map(|()| room)).await
 }
 
 /// Opens the file that may lose the name `path`.
-async fn named(pool: &Pool, room: Room, directory: Dir, path: String) -> (Room, Option<Named>) {
+async fn named(pool: &Pool, room: DirectoryLock, directory: Dir, path: String) -> (DirectoryLock, Option<Named>) {
     pool.run(move || {
         let named = room.named(&directory, &path);
         (room, named)
@@ -59,7 +76,7 @@ async fn named(pool: &Pool, room: Room, directory: Dir, path: String) -> (Room, 
     .await
 }
 
-async fn lost_name(pool: &Pool, mut room: Room, named: Option<Named>) {
+async fn lost_name(pool: &Pool, mut room: DirectoryLock, named: Option<Named>) {
     if let Some(named) = named {
         pool.run(move || room.lost_name(&named)).await;
     }
@@ -83,7 +100,7 @@ impl View<'_> {
     async fn alone<T: Send + 'static>(
         &mut self,
         grant: &Arc<Grant>,
-        work: impl FnOnce(&mut Room) -> T + Send + 'static,
+        work: impl FnOnce(&mut DirectoryLock) -> T + Send + 'static,
     ) -> T {
         let pool = Arc::clone(self.pool);
         grant.alone(move |mut room| async move { pool.run(move || work(&mut room)).await }).await
@@ -112,7 +129,7 @@ impl View<'_> {
         directory: Dir,
         path: String,
         wanted: Wanted,
-    ) -> Result<Descriptor, Refused> {
+    ) -> Result<Descriptor, OpenError> {
         self.alone(grant, move |room| room.open(&directory, &path, wanted)).await
     }
 
@@ -139,21 +156,33 @@ impl View<'_> {
         opened
     }
 
+    /// Makes a change of names in `directories` by `call`, and charges `more` for it unless it fails.
+    async fn charged_change<const N: usize>(
+        &mut self,
+        grant: &Arc<Grant>,
+        directories: [Dir; N],
+        more: Used,
+        call: impl for<'a> FnOnce(WasiFilesystemCtxView<'a>, [At; N]) -> NameChange<'a> + Send + 'static,
+    ) -> FsResult<()> {
+        let pool = Arc::clone(self.pool);
+        let work = move |room| async move {
+            let mut room = charged(&pool, room, more).await?;
+            change_names(&pool, directories, call).await.inspect_err(|_| room.give_back(more))
+        };
+        grant.alone(work).await
+    }
+
     pub(in crate::runtime) async fn charged_create_directory_at(
         &mut self,
         grant: &Arc<Grant>,
         at: At,
         path: String,
     ) -> FsResult<()> {
-        let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
-        let work = move |room| async move {
-            let mut room = charged(&pool, room, ENTRY).await?;
-            let mut apart = Apart::default();
-            let at = apart.add(directory)?;
-            let made = pool.within(apart.wasi().create_directory_at(at, path)).await;
-            made.inspect_err(|_| room.give_back(ENTRY))
-        };
-        grant.alone(work).await
+        let directory = self.directory(&at)?;
+        self.charged_change(grant, [directory], ENTRY, |mut wasi, [at]| {
+            Box::pin(async move { wasi.create_directory_at(at, path).await })
+        })
+        .await
     }
 
     pub(in crate::runtime) async fn charged_symlink_at(
@@ -163,16 +192,12 @@ impl View<'_> {
         to: String,
         path: String,
     ) -> FsResult<()> {
-        let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
+        let directory = self.directory(&at)?;
         let link = Used { bytes: to.len() as u64, entries: 1 };
-        let work = move |room| async move {
-            let mut room = charged(&pool, room, link).await?;
-            let mut apart = Apart::default();
-            let at = apart.add(directory)?;
-            let made = pool.within(apart.wasi().symlink_at(at, to, path)).await;
-            made.inspect_err(|_| room.give_back(link))
-        };
-        grant.alone(work).await
+        self.charged_change(grant, [directory], link, |mut wasi, [at]| {
+            Box::pin(async move { wasi.symlink_at(at, to, path).await })
+        })
+        .await
     }
 
     pub(in crate::runtime) async fn charged_link_at(
@@ -184,27 +209,22 @@ impl View<'_> {
         to: At,
         new: String,
     ) -> FsResult<()> {
-        let (from, into) = self.both(&at, &to)?;
-        let pool = Arc::clone(self.pool);
-        let work = move |room| async move {
-            let mut room = charged(&pool, room, ENTRY).await?;
-            let mut apart = Apart::default();
-            let (from, into) = (apart.add(from)?, apart.add(into)?);
-            let made = pool.within(apart.wasi().link_at(from, flags, path, into, new)).await;
-            made.inspect_err(|_| room.give_back(ENTRY))
-        };
-        grant.alone(work).await
+        let between = self.directories(&at, &to)?;
+        self.charged_change(grant, between, ENTRY, move |mut wasi, [from, into]| {
+            Box::pin(async move { wasi.link_at(from, flags, path, into, new).await })
+        })
+        .await
     }
 
     /// Returns the directories between which a file gets another name. Bytes cannot move between two accounts, just as
     /// they cannot between filesystems.
-    fn both(&self, at: &At, to: &At) -> FsResult<(Dir, Dir)> {
+    fn directories(&self, at: &At, to: &At) -> FsResult<[Dir; 2]> {
         match (self.grant_of(at), self.grant_of(to)) {
             (Some(from), Some(to)) if !from.shares_account(&to) => return Err(ErrorCode::CrossDevice.into()),
             // A read-only directory refuses the change itself.
             _ => {}
         }
-        Ok((self.directory(at)?, self.directory(to)?))
+        Ok([self.directory(at)?, self.directory(to)?])
     }
 
     pub(in crate::runtime) async fn charged_unlink_file_at(
@@ -216,9 +236,10 @@ impl View<'_> {
         let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
         let work = move |room| async move {
             let (room, named) = named(&pool, room, directory.clone(), path.clone()).await;
-            let mut apart = Apart::default();
-            let at = apart.add(directory)?;
-            pool.within(apart.wasi().unlink_file_at(at, path)).await?;
+            change_names(&pool, [directory], |mut wasi, [at]| {
+                Box::pin(async move { wasi.unlink_file_at(at, path).await })
+            })
+            .await?;
             lost_name(&pool, room, named).await;
             Ok(())
         };
@@ -232,10 +253,11 @@ impl View<'_> {
         path: String,
     ) -> FsResult<()> {
         let (directory, pool) = (self.directory(&at)?, Arc::clone(self.pool));
-        let work = move |mut room: Room| async move {
-            let mut apart = Apart::default();
-            let at = apart.add(directory)?;
-            pool.within(apart.wasi().remove_directory_at(at, path)).await?;
+        let work = move |mut room: DirectoryLock| async move {
+            change_names(&pool, [directory], |mut wasi, [at]| {
+                Box::pin(async move { wasi.remove_directory_at(at, path).await })
+            })
+            .await?;
             room.give_back(ENTRY);
             Ok(())
         };
@@ -250,16 +272,17 @@ impl View<'_> {
         to: At,
         new: String,
     ) -> FsResult<()> {
-        let (from, into) = self.both(&at, &to)?;
+        let [from, into] = self.directories(&at, &to)?;
         let pool = Arc::clone(self.pool);
         let work = move |room| async move {
             let (room, moved) = named(&pool, room, from.clone(), path.clone()).await;
             let (room, replaced) = named(&pool, room, into.clone(), new.clone()).await;
             // Two names of one file: renaming one to the other changes nothing.
             let same = matches!((&moved, &replaced), (Some(moved), Some(replaced)) if moved.is(replaced));
-            let mut apart = Apart::default();
-            let (from, into) = (apart.add(from)?, apart.add(into)?);
-            pool.within(apart.wasi().rename_at(from, path, into, new)).await?;
+            change_names(&pool, [from, into], |mut wasi, [from, into]| {
+                Box::pin(async move { wasi.rename_at(from, path, into, new).await })
+            })
+            .await?;
             lost_name(&pool, room, replaced.filter(|_| !same)).await;
             Ok(())
         };

@@ -16,14 +16,14 @@ use wasmtime_wasi::filesystem::{Descriptor, Dir};
 use wasmtime_wasi::p2::bindings::filesystem::types::{ErrorCode, OpenFlags};
 
 use crate::attempt::Refusal;
-use crate::runtime::opening::{self, Refused, Wanted};
+use crate::runtime::opening::{self, OpenError, Wanted};
 
 use super::walk::{Id, Used, id, length};
 use super::{Account, Grant, State};
 
 /// The reason that a change was not made.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::runtime) enum Denied {
+pub(in crate::runtime) enum ChangeError {
     /// The change would have exceeded the directory's quota.
     #[error("the quota of its directory is used up")]
     Full,
@@ -32,11 +32,11 @@ pub(in crate::runtime) enum Denied {
     Io(#[from] io::Error),
 }
 
-impl From<&Denied> for ErrorCode {
-    fn from(denied: &Denied) -> Self {
+impl From<&ChangeError> for ErrorCode {
+    fn from(denied: &ChangeError) -> Self {
         match denied {
-            Denied::Full => Self::Quota,
-            Denied::Io(error) => Self::from(error),
+            ChangeError::Full => Self::Quota,
+            ChangeError::Io(error) => Self::from(error),
         }
     }
 }
@@ -56,19 +56,19 @@ pub(super) struct Named {
 }
 
 /// The right to change what a directory holds, with no other guest.
-pub(in crate::runtime) struct Room {
+pub(in crate::runtime) struct DirectoryLock {
     grant: Arc<Grant>,
     account: Arc<Account>,
     state: OwnedMutexGuard<State>,
 }
 
-impl Room {
+impl DirectoryLock {
     pub(super) fn new(grant: Arc<Grant>, account: Arc<Account>, state: OwnedMutexGuard<State>) -> Self {
         Self { grant, account, state }
     }
 
     /// Charges what is about to be added. A charge that is not given back stays until the directory is measured again.
-    pub(super) fn charge(&mut self, more: Used) -> Result<(), Denied> {
+    pub(super) fn charge(&mut self, more: Used) -> Result<(), ChangeError> {
         if more == Used::default() {
             return Ok(());
         }
@@ -78,12 +78,12 @@ impl Room {
         if !self.fits(more) {
             self.state.tidy();
         }
-        if !self.fits(more) && self.state.may_be_measured_again(Instant::now()) {
+        if !self.fits(more) && self.state.may_remeasure(Instant::now()) {
             self.measure()?;
         }
         if !self.fits(more) {
             self.refuse(more);
-            return Err(Denied::Full);
+            return Err(ChangeError::Full);
         }
         self.state.used.bytes += more.bytes;
         self.state.used.entries += more.entries;
@@ -129,7 +129,7 @@ impl Room {
 }
 
 #[cfg(test)]
-impl Room {
+impl DirectoryLock {
     /// Returns what is charged, without closed files.
     pub(super) fn used(&mut self) -> Used {
         self.state.tidy();
@@ -137,16 +137,16 @@ impl Room {
     }
 
     /// Keeps the last measurement, so that the directory is not measured again.
-    pub(super) fn keep_measured(&mut self) {
+    pub(super) fn keep_measurement(&mut self) {
         let at = Instant::now() + std::time::Duration::from_secs(3600);
         self.state.measured = self.state.measured.map(|last| super::Measured { at, ..last });
     }
 }
 
 /// Changes files.
-impl Room {
+impl DirectoryLock {
     /// Writes all of `bytes`, or as much as the system takes until it fails.
-    pub(in crate::runtime) fn write(&mut self, file: &File, bytes: &[u8], place: Place) -> Result<usize, Denied> {
+    pub(in crate::runtime) fn write(&mut self, file: &File, bytes: &[u8], place: Place) -> Result<usize, ChangeError> {
         let before = file.metadata()?.len();
         let start = match place {
             Place::At(offset) => offset,
@@ -161,7 +161,7 @@ impl Room {
     }
 
     /// Sets a file's length.
-    pub(in crate::runtime) fn set_size(&mut self, file: &File, size: u64) -> Result<(), Denied> {
+    pub(in crate::runtime) fn set_size(&mut self, file: &File, size: u64) -> Result<(), ChangeError> {
         let before = file.metadata()?.len();
         let growth = size.saturating_sub(before);
         self.charge(Used { bytes: growth, entries: 0 })?;
@@ -186,18 +186,18 @@ impl Room {
         directory: &Dir,
         path: &str,
         wanted: Wanted,
-    ) -> Result<Descriptor, Refused> {
+    ) -> Result<Descriptor, OpenError> {
         let (creates, empties) = (OpenFlags::CREATE, OpenFlags::TRUNCATE);
         let exclusive = wanted.open.contains(creates | OpenFlags::EXCLUSIVE);
         let there = match exclusive {
             // An existing file is an error, which the system reports.
-            true => Err(Refused::Code(ErrorCode::NoEntry)),
+            true => Err(OpenError::Code(ErrorCode::NoEntry)),
             false => opening::open(directory, path, wanted.without(creates | empties)),
         };
         let opened = match there {
-            Err(Refused::Code(ErrorCode::NoEntry)) if wanted.open.contains(creates) => {
+            Err(OpenError::Code(ErrorCode::NoEntry)) if wanted.open.contains(creates) => {
                 let entry = Used { bytes: 0, entries: 1 };
-                self.charge(entry).map_err(|denied| Refused::Code((&denied).into()))?;
+                self.charge(entry).map_err(|denied| OpenError::Code((&denied).into()))?;
                 let made = opening::open(directory, path, wanted.without(empties));
                 if made.is_err() {
                     self.give_back(entry);
@@ -208,7 +208,7 @@ impl Room {
         };
         if let Descriptor::File(file) = &opened {
             if wanted.open.contains(empties) {
-                self.set_size(&file.file, 0).map_err(|denied| Refused::Code((&denied).into()))?;
+                self.set_size(&file.file, 0).map_err(|denied| OpenError::Code((&denied).into()))?;
             }
             self.opened(&file.file);
         }
@@ -228,7 +228,7 @@ impl Room {
 }
 
 /// Changes names.
-impl Room {
+impl DirectoryLock {
     /// Opens what is at `path`, without following links, before it may lose that name.
     pub(super) fn named(&self, directory: &Dir, path: &str) -> Option<Named> {
         let file = opening::look(directory, path)?;

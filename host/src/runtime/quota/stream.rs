@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use super::room::{Denied, Place, Room};
+use super::room::{ChangeError, DirectoryLock, Place};
 use super::{Grant, answer};
 use crate::runtime::file_threads::Pool;
 
@@ -26,8 +26,8 @@ pub(in crate::runtime) struct Output {
 
 enum State {
     Ready,
-    Writing(oneshot::Receiver<Result<usize, Denied>>),
-    Failed(Denied),
+    Writing(oneshot::Receiver<Result<usize, ChangeError>>),
+    Failed(ChangeError),
     Closed,
 }
 
@@ -44,7 +44,7 @@ impl Output {
         self.state = State::Writing(write);
     }
 
-    fn ended(&mut self, done: Result<usize, Denied>) {
+    fn ended(&mut self, done: Result<usize, ChangeError>) {
         self.state = match done {
             Ok(written) => {
                 if let Place::At(offset) = &mut self.place {
@@ -115,7 +115,7 @@ impl OutputStream for Output {
     }
 }
 
-fn write_all(room: &mut Room, file: &File, bytes: &[u8], place: Place) -> Result<usize, Denied> {
+fn write_all(room: &mut DirectoryLock, file: &File, bytes: &[u8], place: Place) -> Result<usize, ChangeError> {
     let mut written = 0;
     while written < bytes.len() {
         let place = match place {

@@ -25,7 +25,7 @@ fn dir(grant: &Grant) -> Dir {
     Dir::new(grant.directory.try_clone().unwrap(), FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE, false)
 }
 
-fn open(room: &mut Room, dir: &Dir, path: &str, flags: OpenFlags) -> Option<Arc<File>> {
+fn open(room: &mut DirectoryLock, dir: &Dir, path: &str, flags: OpenFlags) -> Option<Arc<File>> {
     match room.open(dir, path, wanted(flags)).ok()? {
         Descriptor::File(file) => Some(file.file),
         Descriptor::Dir(_) => panic!("{path} is a directory"),
@@ -91,7 +91,7 @@ async fn nested_directories_share_the_outer_ones_account() {
     let dir = dir(&first);
     let mut room = first.room().await;
     let file = open(&mut room, &dir, "file", OpenFlags::CREATE).unwrap();
-    assert!(matches!(room.write(&file, &[0; 11], Place::At(0)), Err(Denied::Full)));
+    assert!(matches!(room.write(&file, &[0; 11], Place::At(0)), Err(ChangeError::Full)));
     assert_eq!(room.write(&file, &[0; 10], Place::At(0)).unwrap(), 10);
 }
 
@@ -131,7 +131,14 @@ fn change() -> impl Strategy<Value = Change> {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Applies `change` like `changes` does, but with the host's own calls for names.
-fn apply(room: &mut Room, dir: &Dir, place: &Path, files: &mut [Option<Arc<File>>; 4], at: usize, change: Change) {
+fn apply(
+    room: &mut DirectoryLock,
+    dir: &Dir,
+    place: &Path,
+    files: &mut [Option<Arc<File>>; 4],
+    at: usize,
+    change: Change,
+) {
     let (name, next) = (NAMES[at], NAMES[(at + 1) % NAMES.len()]);
     match change {
         Change::Open(flags) => files[at] = open(room, dir, name, flags),
@@ -183,7 +190,7 @@ proptest! {
         // Measures now and never again, so that the charge is what was counted since.
         room.charge(Used { bytes: 0, entries: 1 }).unwrap();
         room.give_back(Used { bytes: 0, entries: 1 });
-        room.keep_measured();
+        room.keep_measurement();
 
         for (at, change) in changes {
             apply(&mut room, &dir, place.path(), &mut files, at, change);

@@ -189,7 +189,7 @@ async fn a_run_is_charged_no_fuel_for_work_of_the_host() {
 /// longer than entering.
 fn charged_for_what_it_took((ended, handle): &(Ended, Arc<RunHandle>), outcome: Outcome) {
     let charged = ended.report().accounts.guest;
-    let [at_least, at_most] = [0, 1].map(|n: usize| handle.stopwatches[n].took());
+    let [at_least, at_most] = [0, 1].map(|n: usize| handle.stopwatches[n].total());
     assert_eq!(ended.report().outcome, outcome, "{ended:?}");
     assert!(charged >= at_least - at_least / 100, "{charged:?} were charged for {at_least:?}: {ended:?}");
     assert!(charged <= at_most + at_most / 100, "{charged:?} were charged for {at_most:?}: {ended:?}");
@@ -232,6 +232,6 @@ async fn a_short_run_is_not_charged_for_its_start() {
 
     let short = run(&rig, telling(ROUNDS, 2, "get", false), plenty(), None).await;
 
-    let (charged, took) = (short.0.report().accounts.guest, short.1.stopwatches[1].took());
+    let (charged, took) = (short.0.report().accounts.guest, short.1.stopwatches[1].total());
     assert!(charged <= took + took / 100, "{charged:?} were charged for {took:?}");
 }

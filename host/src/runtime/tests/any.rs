@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::rig::program;
-use crate::runtime::as_children_do;
+use crate::runtime::compile_in_process;
 
 /// Makes a program with names, and with consistent debug information.
 fn whole() -> Vec<u8> {
@@ -44,7 +44,7 @@ proptest! {
             wasm.truncate(end.index(wasm.len()));
         }
 
-        match as_children_do(&wasm) {
+        match compile_in_process(&wasm) {
             Ok((code, _)) => prop_assert!(code > 0),
             Err(reason) => prop_assert!(reason.len() < 4000 && !reason.contains(['\n', '\r']), "{:?}", reason),
         }
@@ -53,7 +53,7 @@ proptest! {
 
 #[test]
 fn a_whole_component_compiles_and_its_debug_information_is_read() {
-    let (code, readable) = as_children_do(&whole()).unwrap();
+    let (code, readable) = compile_in_process(&whole()).unwrap();
 
     assert!(code > 1000 && readable, "{code} bytes of code, and lines: {readable}");
 }

@@ -110,7 +110,7 @@ async fn a_file_that_does_not_compile_is_not_compiled_again() {
     let second = rig.load(half).await.unwrap_err();
 
     assert_eq!(first, second);
-    assert!(matches!(first, LoadError::Invalid(_)) && !first.may_pass(), "{first}");
+    assert!(matches!(first, LoadError::Invalid(_)) && !first.is_temporary(), "{first}");
     rig.load(whole).await.unwrap();
 }
 
@@ -166,7 +166,7 @@ async fn an_import_that_the_host_does_not_have_is_named() {
 
     let refusal = rig.prepare(wasm, &Arc::new(Task { ..task() })).await.unwrap_err().to_string();
 
-    assert_eq!(refusal, "imports what this host does not have: `acme:robot/arm@1.0.0`");
+    assert_eq!(refusal, "imports interfaces that this host does not have: `acme:robot/arm@1.0.0`");
 }
 
 #[tokio::test]

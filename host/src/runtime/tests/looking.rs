@@ -40,7 +40,7 @@ async fn seen(rig: &Rig, wasm: Vec<u8>) -> Vec<(bool, bool)> {
 }
 
 #[tokio::test]
-async fn a_guest_stands_ahead_where_it_yields_and_not_where_it_calls_the_host() {
+async fn a_sample_shows_where_a_guest_yields_and_not_where_it_last_called_the_host() {
     let rig = Rig::new();
 
     // Both the end of a slice of fuel and the ticker cut the guest, and it makes a few calls for each cut.

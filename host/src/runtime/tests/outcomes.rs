@@ -26,7 +26,7 @@ async fn a_task_that_returns_its_input_succeeds_with_it() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_and_keep_their_words() {
+async fn failures_are_distinguished_and_keep_their_messages() {
     let rig = Rig::new();
     for (case, ending) in [
         (0, Ending::Other(Outcome::FailedTransient)),

@@ -197,7 +197,7 @@ pub(super) fn runner(text: &str, fields: &str, body: &str) -> Vec<u8> {
 
 /// Waits until the guest of a run computes, or waits in a host call.
 pub(super) async fn under_way(handle: &RunHandle) {
-    while handle.used().0 == 0 && handle.resting(Duration::ZERO).is_none() {
+    while handle.used().0 == 0 && handle.waiting_call(Duration::ZERO).is_none() {
         tokio::time::sleep(Duration::from_millis(1)).await; // a guest gives no signal
     }
 }

@@ -6,7 +6,7 @@ use crate::attempt::stack::Stack;
 use super::*;
 
 /// Judges samples of a guest: for each its state, the fuel used so far, and its functions, innermost first.
-fn judged(samples: &[(Doing, u64, &[&str])]) -> Verdict {
+fn judged(samples: &[(Activity, u64, &[&str])]) -> Verdict {
     let sampler = Sampler::default();
     let look = sampler.look(None, samples.len()).unwrap();
     for (doing, fuel, functions) in samples {
@@ -21,11 +21,11 @@ fn place(function: &str) -> Place {
     Place { function: function.to_owned(), file: Some("src/lib.rs".to_owned()), line: Some(7) }
 }
 
-fn waiting(call: Option<&'static str>, what: Option<&str>, since: Instant) -> Doing {
-    Doing::Waiting { call, what: what.map(str::to_owned), since }
+fn waiting(call: Option<&'static str>, what: Option<&str>, since: Instant) -> Activity {
+    Activity::Waiting { call, what: what.map(str::to_owned), since }
 }
 
-use Doing::{Computing, Queued};
+use Activity::{Computing, Queued};
 
 /// Returns the verdict on a guest that computes in these samples. A frame is its places, innermost first.
 fn said_of(samples: &[&[&[Place]]]) -> String {
@@ -86,7 +86,7 @@ fn a_guest_seen_in_several_places_is_slow_within_their_common_function() {
 }
 
 #[test]
-fn neither_one_sample_nor_several_without_fuel_between_them_tell_that_a_guest_spins() {
+fn samples_without_fuel_between_them_do_not_show_that_a_guest_spins() {
     let computes = Verdict::Slow("computes in `f` (src/lib.rs:7)".to_owned());
     assert_eq!(judged(&[(Computing, 10, &["f"])]), computes);
     assert_eq!(judged(&[(Computing, 10, &["f"]), (Computing, 10, &["f"])]), computes);
@@ -127,7 +127,7 @@ fn only_a_few_can_watch_a_guest_at_once() {
     let sampler = Sampler::default();
     let looks: Vec<_> = (0..8).map(|_| sampler.look(None, 1).unwrap()).collect();
 
-    assert_eq!(sampler.look(None, 1).err(), Some(TooManyWatch));
+    assert_eq!(sampler.look(None, 1).err(), Some(TooManyObservers));
     drop(looks);
 
     assert!(sampler.look(None, 1).is_ok());
@@ -139,12 +139,12 @@ fn a_look_takes_a_limited_number_of_samples_and_keeps_each_frame_once() {
     let look = sampler.look(Some(Duration::ZERO), 3).unwrap();
     for n in 0..10 {
         let now = Instant::now();
-        if sampler.wants(now) {
-            sampler.give(now, (n, Duration::ZERO), &Stack::named(&["f", "run"]));
+        if sampler.wants_sample(now) {
+            sampler.record(now, (n, Duration::ZERO), &Stack::named(&["f", "run"]));
         }
     }
     let taken = look.taken();
 
     assert_eq!((taken.samples.len(), taken.frames.len()), (3, 2));
-    assert!(!sampler.wants(Instant::now()), "nobody looks any more");
+    assert!(!sampler.wants_sample(Instant::now()), "nobody looks any more");
 }

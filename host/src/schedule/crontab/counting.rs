@@ -42,7 +42,7 @@ fn before_last(rest: &str, item: &str) -> Result<u32, String> {
     }
     let digits = rest.strip_prefix('-').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
     let before = digits.and_then(|digits| digits.parse().ok()).filter(|before| (1..=FURTHEST).contains(before));
-    before.ok_or_else(|| format!("`{}` is no `L` or `L-n`, with n from 1 to {FURTHEST}", excerpt(item)))
+    before.ok_or_else(|| format!("`{}` is not `L` or `L-n` with n from 1 to {FURTHEST}", excerpt(item)))
 }
 
 fn of_week(field: &Field, item: &str) -> Option<Result<Counted, String>> {
@@ -56,13 +56,13 @@ fn of_week(field: &Field, item: &str) -> Option<Result<Counted, String>> {
                 counted.nth[place - 1] = day;
                 Ok(counted)
             }
-            _ => Err(format!("`{}` is no `fri#2`, a weekday and 1 to 5", excerpt(item))),
+            _ => Err(format!("`{}` is not a weekday and 1 to 5 such as `fri#2`", excerpt(item))),
         });
     }
     let day = item.strip_suffix('L')?;
     if day.is_empty() {
         return Some(Err("`L` alone is Saturday to some and the last day to others; write `6`, or `satL`".into()));
     }
-    let hint = |_| format!("`{}` is no `friL`, the last of a weekday", excerpt(item));
+    let hint = |_| format!("`{}` is not the last of a weekday such as `friL`", excerpt(item));
     Some(weekday(day).map(|last| Counted { last, ..Counted::default() }).map_err(hint))
 }

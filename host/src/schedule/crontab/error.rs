@@ -23,7 +23,7 @@ pub enum BadCrontab {
     },
     /// A macro that does not exist.
     #[error(
-        "`{0}` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`{1}"
+        "`{0}` is not a crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`{1}"
     )]
     Macro(String, &'static str),
     /// A field has something wrong in it.

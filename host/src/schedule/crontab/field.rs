@@ -188,7 +188,7 @@ impl Field {
                 return Err("`a~b` is one value, which has no steps".into());
             }
             let bound = |text: &str, open| if text.is_empty() { Ok(open) } else { self.value(text) };
-            let (first, last) = rising(bound(first, self.low)?, bound(last, self.high)?, range)?;
+            let (first, last) = check_range(bound(first, self.low)?, bound(last, self.high)?, range)?;
             return Ok(Values { first, last, step: BEYOND, spread: true });
         }
         let (first, last) = match range.split_once('-') {
@@ -234,7 +234,7 @@ impl Field {
     }
 
     fn range(&self, first: &str, last: &str) -> Result<(u32, u32), String> {
-        rising(self.value(first)?, self.value(last)?, &format!("{first}-{last}"))
+        check_range(self.value(first)?, self.value(last)?, &format!("{first}-{last}"))
     }
 
     pub(super) fn value(&self, text: &str) -> Result<u32, String> {
@@ -248,19 +248,19 @@ impl Field {
         let named = self.names.iter().zip(self.low..).find(|(name, _)| name.eq_ignore_ascii_case(text));
         named.map(|(_, value)| value).ok_or_else(|| match text {
             "" => "a value is missing".into(),
-            "?" => "`?` is no value; for any day write `*`".into(),
-            _ => format!("`{}` is no value", excerpt(text)),
+            "?" => "`?` is not a value; for any day write `*`".into(),
+            _ => format!("`{}` is not a value", excerpt(text)),
         })
     }
 
     fn step(&self, text: &str) -> Result<u32, String> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let step = if digits { text.parse().map_or(BEYOND, |step: u32| step.min(BEYOND)) } else { 0 };
-        if step == 0 { Err(format!("`{}` is no step, which is 1 or more", excerpt(text))) } else { Ok(step) }
+        if step == 0 { Err(format!("`{}` is not a step, which is 1 or more", excerpt(text))) } else { Ok(step) }
     }
 }
 
 /// Checks the bounds of a range that is written as `text`.
-fn rising(low: u32, high: u32, text: &str) -> Result<(u32, u32), String> {
+fn check_range(low: u32, high: u32, text: &str) -> Result<(u32, u32), String> {
     if low > high { Err(format!("`{}` runs backwards", excerpt(text))) } else { Ok((low, high)) }
 }

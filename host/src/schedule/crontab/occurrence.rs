@@ -18,7 +18,7 @@ pub(super) fn never(calendar: &Calendar, fields: [&str; 6]) -> Option<&'static s
         if spread == [false; 3] {
             return calendar.next_after(ANY).is_none().then_some("");
         }
-        return comes_with_any_value(calendar, spread).is_none().then_some(SOME_NAMES);
+        return check_every_value(calendar, spread).is_none().then_some(SOME_NAMES);
     }
     // In 400 years each month has its 29th on every weekday. So a crontab that needs both day fields comes if and only
     // if one of its months is long enough.
@@ -29,7 +29,7 @@ pub(super) fn never(calendar: &Calendar, fields: [&str; 6]) -> Option<&'static s
 }
 
 /// Checks that the crontab comes with each single value in the place of the fields that a name spreads.
-fn comes_with_any_value(calendar: &Calendar, [days, months, weekdays]: [bool; 3]) -> Option<()> {
+fn check_every_value(calendar: &Calendar, [days, months, weekdays]: [bool; 3]) -> Option<()> {
     let each = |spread: bool, all: u32, low: u32, high: u32| -> Vec<u32> {
         if spread { (low..=high).map(|value| 1 << value).collect() } else { vec![all] }
     };

@@ -95,7 +95,7 @@ fn a_day_that_is_in_both_day_fields_is_due() {
 }
 
 #[test]
-fn a_second_is_meant_if_all_fields_hold_it() {
+fn a_second_matches_if_all_fields_contain_it() {
     let crontab = Crontab::parse_with_seconds("15 30 9 15 3 *").unwrap();
     let means = |text: &str| crontab.calendar.contains(at(text).as_millis() / 1000);
     assert!(means("2027-03-15T09:30:15Z") && means("1969-03-15T09:30:15Z"));
@@ -120,83 +120,85 @@ fn macros_and_words_stand_for_their_fields() {
 }
 
 #[test]
-fn an_expression_is_shown_as_it_was_written() {
+fn an_expression_is_displayed_unchanged() {
     for text in ["@daily", " 0  0 * * SUN"] {
         assert_eq!(crontab(text).to_string(), text);
     }
 }
 
+/// Texts that are no crontabs, each with its error.
+const ERRORS: &[(&str, &str)] = &[
+    (
+        "61 * * * *",
+        "minute `61`: `61` is out of range; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "* 24 * * *",
+        "hour `24`: `24` is out of range; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "* * 0 * *",
+        "day-of-month `0`: `0` is out of range; use 1-31, `*`, `H` (1-28), `a-b`, `a~b`, `*/n`, `a-b/n`, `L`, `L-n`, `nW`, `LW` or a list of them",
+    ),
+    (
+        "* * * may-april *",
+        "month `may-april`: `april` is not a value; use 1-12, jan-dec, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "* * * * fri-mon",
+        "day-of-week `fri-mon`: `fri-mon` runs backwards; use 0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n`, `friL`, `fri#2` or a list of them",
+    ),
+    (
+        "5/15 * * * *",
+        "minute `5/15`: a step needs a range before it (`5-59/n` or `*/n`); use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "*/0 * * * *",
+        "minute `*/0`: `0` is not a step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "*/ * * * *",
+        "minute `*/`: `` is not a step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "1,,2 * * * *",
+        "minute `1,,2`: a value is missing; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    (
+        "* ? * * *",
+        "hour `?`: `?` is not a value; for any day write `*`; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+    ),
+    ("* * * *", "`* * * *` has 4 fields, a crontab has five: minute hour day-of-month month day-of-week"),
+    (
+        "0 * * * * *",
+        "`0 * * * * *` has 6 fields, a crontab has five: minute hour day-of-month month day-of-week (seconds are for `cron-seconds`)",
+    ),
+    ("", "`` has 0 fields, a crontab has five: minute hour day-of-month month day-of-week"),
+    (
+        "@Daily",
+        "`@Daily` is not a crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`",
+    ),
+    (
+        "@reboot",
+        "`@reboot` is not a crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (for a run at every start: `on-start = true`)",
+    ),
+    (
+        "@every5m",
+        "`@every5m` is not a crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (`@every 5m` stands alone and has no zone)",
+    ),
+    (
+        "0 0 0 1 1 * 2027",
+        "`0 0 0 1 1 * 2027` has 7 fields, a crontab has five: minute hour day-of-month month day-of-week (a crontab has no years)",
+    ),
+    ("0 0 31 2 *", "`0 0 31 2 *` never comes; use days that these months have"),
+    ("0 0 30-31 feb */2", "`0 0 30-31 feb */2` never comes; use days that these months have"),
+    ("0 0 31 4,6,9,11 *", "`0 0 31 4,6,9,11 *` never comes; use days that these months have"),
+];
+
 #[test]
 fn an_error_points_at_the_field_and_says_what_is_allowed() {
-    let table = [
-        (
-            "61 * * * *",
-            "minute `61`: `61` is out of range; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "* 24 * * *",
-            "hour `24`: `24` is out of range; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "* * 0 * *",
-            "day-of-month `0`: `0` is out of range; use 1-31, `*`, `H` (1-28), `a-b`, `a~b`, `*/n`, `a-b/n`, `L`, `L-n`, `nW`, `LW` or a list of them",
-        ),
-        (
-            "* * * may-april *",
-            "month `may-april`: `april` is no value; use 1-12, jan-dec, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "* * * * fri-mon",
-            "day-of-week `fri-mon`: `fri-mon` runs backwards; use 0-7 (0 and 7 are Sunday), sun-sat, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n`, `friL`, `fri#2` or a list of them",
-        ),
-        (
-            "5/15 * * * *",
-            "minute `5/15`: a step needs a range before it (`5-59/n` or `*/n`); use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "*/0 * * * *",
-            "minute `*/0`: `0` is no step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "*/ * * * *",
-            "minute `*/`: `` is no step, which is 1 or more; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "1,,2 * * * *",
-            "minute `1,,2`: a value is missing; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        (
-            "* ? * * *",
-            "hour `?`: `?` is no value; for any day write `*`; use 0-23, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
-        ),
-        ("* * * *", "`* * * *` has 4 fields, a crontab has five: minute hour day-of-month month day-of-week"),
-        (
-            "0 * * * * *",
-            "`0 * * * * *` has 6 fields, a crontab has five: minute hour day-of-month month day-of-week (seconds are for `cron-seconds`)",
-        ),
-        ("", "`` has 0 fields, a crontab has five: minute hour day-of-month month day-of-week"),
-        (
-            "@Daily",
-            "`@Daily` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m`",
-        ),
-        (
-            "@reboot",
-            "`@reboot` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (for a run at every start: `on-start = true`)",
-        ),
-        (
-            "@every5m",
-            "`@every5m` is no crontab macro; use @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually or `@every 5m` (`@every 5m` stands alone, and a zone has no part in it)",
-        ),
-        (
-            "0 0 0 1 1 * 2027",
-            "`0 0 0 1 1 * 2027` has 7 fields, a crontab has five: minute hour day-of-month month day-of-week (years are no part of it)",
-        ),
-        ("0 0 31 2 *", "`0 0 31 2 *` never comes; use days that these months have"),
-        ("0 0 30-31 feb */2", "`0 0 30-31 feb */2` never comes; use days that these months have"),
-        ("0 0 31 4,6,9,11 *", "`0 0 31 4,6,9,11 *` never comes; use days that these months have"),
-    ];
-    for (text, expected) in table {
-        assert_eq!(Crontab::parse(text).unwrap_err().to_string(), expected, "{text}");
+    for (text, expected) in ERRORS {
+        assert_eq!(Crontab::parse(text).unwrap_err().to_string(), *expected, "{text}");
     }
 }
 
@@ -232,7 +234,7 @@ fn a_change_of_the_clock_is_treated_as_by_vixies_rule() {
 }
 
 #[test]
-fn every_minute_of_a_gap_is_made_up_for_exactly_once() {
+fn every_minute_of_a_gap_runs_exactly_once() {
     for text in ["0 2 * * *", "59 2 * * *", "*/20 2 * * *", "0,59 2 * * *"] {
         let found = first(text, Tz::Europe__Berlin, "2026-03-28T12:00:00Z", 2);
         // A job that follows the clock is not made up for.

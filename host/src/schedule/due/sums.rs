@@ -80,7 +80,7 @@ fn a_count_that_is_too_large_is_reported_as_a_lower_bound() {
 }
 
 #[test]
-fn a_day_that_a_zone_left_out_is_no_instant_that_was_missed() {
+fn a_day_that_a_zone_skipped_is_not_a_missed_instant() {
     let daily = Trigger::Every(Duration::from_secs(86_400));
     let start = Some(at("2011-12-20T00:00:00-10:00"));
     let timing = Timing { start, ..Timing::default() };
@@ -128,7 +128,7 @@ fn naive(plan: &Plan<'_>, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
 
 proptest! {
     #[test]
-    fn a_crontab_counts_as_many_instants_as_it_has(
+    fn count_returns_the_number_of_instants_of_a_crontab(
         crontab in crontab(), zone in any_zone(), (from, to) in stretch(),
     ) {
         let trigger = Trigger::Cron(crontab.clone());

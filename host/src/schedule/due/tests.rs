@@ -182,7 +182,7 @@ fn the_ends_of_time_do_not_panic() {
 }
 
 #[test]
-fn a_report_of_missed_instants_counts_those_made_up_for_and_has_the_first() {
+fn a_report_of_missed_instants_counts_those_that_were_caught_up() {
     for (catch_up, made_up) in [(CatchUp::None, 0), (CatchUp::Latest, 1), (CatchUp::All(2), 2), (CatchUp::All(9), 5)] {
         let due = every(10).due(Tz::UTC, look(90, s(150)), catch_up);
         assert_eq!((due.made_up, due.missed_since), (made_up, Some(s(100))), "{catch_up:?}");
@@ -192,7 +192,7 @@ fn a_report_of_missed_instants_counts_those_made_up_for_and_has_the_first() {
 }
 
 #[test]
-fn instants_missed_too_long_ago_are_not_made_up_for() {
+fn instants_missed_too_long_ago_are_not_caught_up() {
     let trigger = every(10);
     let timing = Timing { catch_up_within: Some(Duration::from_secs(20)), ..Timing::default() };
     let plan = Plan { trigger: &trigger, zone: Tz::UTC, timing, catch_up: CatchUp::All(9), seed: 0 };

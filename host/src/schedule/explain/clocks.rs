@@ -4,7 +4,7 @@ use chrono::DateTime;
 use chrono_tz::Tz;
 
 use super::Mark;
-use crate::schedule::local::{self, Shown, shown};
+use crate::schedule::local::{self, LocalInstants, shown};
 use crate::schedule::plan::MILLISECOND;
 use crate::schedule::{Crontab, Dst, Plan, Trigger, dst};
 use crate::time::Timestamp;
@@ -44,10 +44,10 @@ fn gap(crontab: &Crontab, zone: Tz, at: Timestamp) -> Option<Mark> {
     // A clock without seconds shows minutes.
     let shown = if crontab.has_seconds() { clock } else { clock - clock.rem_euclid(60) };
     // A job at a fixed time runs once for the skipped time and the minute after it together.
-    if crontab.follows_clock() && crontab.first_meant(shown..clock + 1).is_some() {
+    if crontab.follows_clock() && crontab.first_match(shown..clock + 1).is_some() {
         return None;
     }
-    let skipped = crontab.first_meant(skipped)?;
+    let skipped = crontab.first_match(skipped)?;
     Some(Mark::Gap { skipped: time_of_day(skipped), run_at: time_of_day(clock) })
 }
 
@@ -63,9 +63,9 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
         let second = at.as_millis().div_euclid(1000);
         Some(second + dst::offset(plan.zone, second)?)
     };
-    let skipped = crontab.first_meant(shown_at(after)? + 1..shown_at(at)?)?;
+    let skipped = crontab.first_match(shown_at(after)? + 1..shown_at(at)?)?;
     let clock = DateTime::from_timestamp(skipped, 0)?.naive_utc();
-    let Shown::Skipped(change) = shown(plan.zone, clock)? else { return None };
+    let LocalInstants::Skipped(change) = shown(plan.zone, clock)? else { return None };
     let fires =
         |from: Timestamp, until: Timestamp| plan.next_after(from.minus(MILLISECOND)).is_some_and(|next| next <= until);
     let made_up = match (crontab.follows_clock(), crontab.dst()) {
@@ -83,7 +83,7 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
 /// comes twice.
 fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     let interval = plan.interval().filter(|interval| interval.is_on_calendar())?;
-    let (meant, clock) = (interval.meant(interval.number_until(at))?, local::local(plan.zone, at)?);
+    let (meant, clock) = (interval.wall_time(interval.number_until(at))?, local::local(plan.zone, at)?);
     if meant == clock {
         return fold(plan, at);
     }
@@ -99,7 +99,7 @@ fn skipped_by(zone: Tz, change: i64) -> Option<std::ops::Range<i64>> {
 /// Returns a mark if the clock shows the time of `at` twice.
 fn fold(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     let clock = local::local(plan.zone, at)?;
-    let Shown::Twice(first, second) = shown(plan.zone, clock)? else { return None };
+    let LocalInstants::Twice(first, second) = shown(plan.zone, clock)? else { return None };
     let other = if at == first { second } else { first };
     let both = plan.next_after(other.minus(MILLISECOND)) == Some(other);
     Some(Mark::Fold { time: clock.format("%H:%M").to_string(), first: at == first, both })

@@ -11,13 +11,13 @@ pub(super) fn days(calendar: &Calendar, counted: &Counted) -> String {
     let (of, within) = if months.all() {
         ("every month".to_owned(), String::new())
     } else {
-        let named = months.told("month", "", "", |month| month_name(month).to_owned());
+        let named = months.describe("month", "", "", |month| month_name(month).to_owned());
         (named.clone(), format!(" in {named}"))
     };
     let plain = Set::new(calendar.days, 1, 31);
     let mut dates = dates(counted);
     if !plain.all() && !plain.values.is_empty() {
-        dates.insert(0, plain.told("day", "the ", "the ", ordinal));
+        dates.insert(0, plain.describe("day", "the ", "the ", ordinal));
     }
     let week = Set::new(calendar.weekdays & 0x7f, 0, 6);
     let nth = of_weeks(counted);

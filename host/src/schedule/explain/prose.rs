@@ -97,8 +97,8 @@ fn of_seconds(calendar: &Calendar) -> String {
     let seconds = Set::new(calendar.seconds(), 0, 59);
     let often = match seconds.step() {
         Some(1) if seconds.all() => "every second".to_owned(),
-        Some(step) if seconds.goes_round(60) => format!("every {step} seconds"),
-        _ => format!("at {} of the minute", seconds.told("second", "second ", "", |second| second.to_string())),
+        Some(step) if seconds.wraps(60) => format!("every {step} seconds"),
+        _ => format!("at {} of the minute", seconds.describe("second", "second ", "", |second| second.to_string())),
     };
     match of_calendar(calendar).strip_prefix("every minute") {
         Some(days) => often + days,
@@ -130,7 +130,7 @@ fn times(minutes: &Set, hours: &Set) -> String {
 
 /// Describes times of day that are too many to be listed.
 fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
-    let of_hours = || hours.told("hour", "the hours ", "", |hour| hour.to_string());
+    let of_hours = || hours.describe("hour", "the hours ", "", |hour| hour.to_string());
     if let Some(often) = often(minutes, hours) {
         let (first, last) = (minutes.values[0], minutes.last());
         return match hours.run() {
@@ -145,9 +145,9 @@ fn minutes_of_hours(minutes: &Set, hours: &Set) -> String {
     let full = *minutes.values == [0];
     match hours.step() {
         _ if full && hours.all() => "every hour".to_owned(),
-        Some(step) if full && hours.goes_round(24) => format!("every {step} hours from 00:00"),
+        Some(step) if full && hours.wraps(24) => format!("every {step} hours from 00:00"),
         _ => {
-            let on = minutes.told("minute", "minute ", "", |minute| minute.to_string());
+            let on = minutes.describe("minute", "minute ", "", |minute| minute.to_string());
             let of = if hours.all() { "every hour".to_owned() } else { of_hours() };
             format!("at {on} past {of}")
         }
@@ -159,7 +159,7 @@ fn often(minutes: &Set, hours: &Set) -> Option<String> {
     match minutes.step() {
         Some(1) if minutes.all() => Some("every minute".to_owned()),
         // The two halves of some hours read better as such.
-        Some(step) if minutes.goes_round(60) && (step < 30 || hours.all()) => Some(format!("every {step} minutes")),
+        Some(step) if minutes.wraps(60) && (step < 30 || hours.all()) => Some(format!("every {step} minutes")),
         _ => None,
     }
 }
@@ -176,11 +176,11 @@ fn days(calendar: &Calendar) -> String {
     let (of, within) = match months.all() {
         true => ("every month".to_owned(), String::new()),
         false => {
-            let named = months.told("month", "", "", |month| month_name(month).to_owned());
+            let named = months.describe("month", "", "", |month| month_name(month).to_owned());
             (named.clone(), format!(" in {named}"))
         }
     };
-    let dates = format!(" on {} of {of}", days.told("day", "the ", "the ", ordinal));
+    let dates = format!(" on {} of {of}", days.describe("day", "the ", "the ", ordinal));
     match (days.all(), weekdays.all(), calendar.join) {
         (true, true, _) | (true, _, Days::Either) | (_, true, Days::Either) => format!(" every day{within}"),
         (false, true, Days::Both) => dates,
@@ -259,13 +259,13 @@ impl Set {
     }
 
     /// Returns whether the same step leads from 0 over all values to the end of a circle of `whole`.
-    fn goes_round(&self, whole: u32) -> bool {
+    fn wraps(&self, whole: u32) -> bool {
         self.values[0] == 0 && self.step().is_some_and(|step| self.last() + step == whole)
     }
 
     /// Returns `every UNIT from 1 to 5`, `every 7th UNIT from 0 to 56`, or `LISTED 1, 3 and 5`, with `the` before
     /// single values.
-    pub(super) fn told(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
+    pub(super) fn describe(&self, unit: &str, listed: &str, the: &str, name: impl Fn(u32) -> String) -> String {
         let from_to = || format!("from {the}{} to {the}{}", name(self.values[0]), name(self.last()));
         match self.step() {
             Some(1) => format!("every {unit} {}", from_to()),

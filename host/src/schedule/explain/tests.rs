@@ -19,7 +19,7 @@ fn explained(trigger: &Trigger, zone: Tz, from: Timestamp, count: usize) -> Expl
     explain(&Plan::of(trigger, zone), from, count)
 }
 
-fn told(trigger: &Trigger, zone: Tz) -> String {
+fn describe(trigger: &Trigger, zone: Tz) -> String {
     words(&Plan::of(trigger, zone))
 }
 
@@ -37,10 +37,10 @@ fn seconds_an_own_zone_and_utc_are_described_too() {
         (cron("CRON_TZ=Asia/Tokyo 0 9 * * *"), "at 09:00 every day, by the clocks of Asia/Tokyo"),
     ];
     for (trigger, expected) in table {
-        assert_eq!(told(&trigger, Berlin), expected);
+        assert_eq!(describe(&trigger, Berlin), expected);
     }
     let utc = Trigger::Cron(Crontab::parse("30 2 * * *").unwrap().with_dst(Dst::Utc));
-    assert_eq!(told(&utc, Berlin), "at 02:30 every day, by UTC");
+    assert_eq!(describe(&utc, Berlin), "at 02:30 every day, by UTC");
     let fires = explained(&utc, Berlin, at("2027-03-27T12:00:00Z"), 1).fires;
     assert_eq!((fires[0].at, &fires[0].mark), (at("2027-03-28T02:30:00Z"), &None));
 }
@@ -95,7 +95,7 @@ fn a_day_counted_from_a_start_is_marked_where_its_time_is_skipped() {
     assert!(month(&plan, 2027, 3).contains("\n 28: the clock skips 02:30: run at 03:00\n"));
     assert_eq!(words(&plan), "every day, counted from Mon 2027-03-01 02:30:00 +01:00 CET");
     assert_eq!(
-        told(&Trigger::Every(Duration::from_secs(14 * 86_400)), Berlin),
+        describe(&Trigger::Every(Duration::from_secs(14 * 86_400)), Berlin),
         "every 2 weeks, counted from Thu 1970-01-01 00:00:00Z"
     );
 }
@@ -118,7 +118,7 @@ fn counted_days_are_described_in_words() {
         ("0 0 1-31 * fri#2", "at 00:00 every day"),
     ];
     for (text, said) in table {
-        assert_eq!(told(&cron(text), Berlin), said, "{text}");
+        assert_eq!(describe(&cron(text), Berlin), said, "{text}");
     }
 }
 
@@ -184,21 +184,21 @@ fn a_crontab_is_described_in_words() {
         ("0 * * 6 *", "every hour in June"),
     ];
     for (text, said) in table {
-        assert_eq!(told(&cron(text), Berlin), said, "{text}");
+        assert_eq!(describe(&cron(text), Berlin), said, "{text}");
     }
 }
 
 #[test]
 fn the_other_triggers_are_described_in_words() {
-    let every = |ms| told(&Trigger::Every(Duration::from_millis(ms)), Berlin);
+    let every = |ms| describe(&Trigger::Every(Duration::from_millis(ms)), Berlin);
     assert_eq!(every(600_000), "every 10 minutes");
     assert_eq!(every(60_000), "every minute");
     assert_eq!(every(5_400_000), "every 90 minutes");
     assert_eq!(every(86_400_000), "every day");
     assert_eq!(every(1500), "every 1500 ms");
     let once = Trigger::At(at("2027-07-04T12:30:00Z"));
-    assert_eq!(told(&once, Berlin), "once, at Sun 2027-07-04 14:30:00 +02:00 CEST");
-    assert_eq!(told(&Trigger::OnDemand, Berlin), "on demand only");
+    assert_eq!(describe(&once, Berlin), "once, at Sun 2027-07-04 14:30:00 +02:00 CEST");
+    assert_eq!(describe(&Trigger::OnDemand, Berlin), "on demand only");
 
     let passed = explained(&once, Berlin, at("2027-07-04T12:30:00Z"), 5);
     assert_eq!((passed.words.ends_with(", which has passed"), passed.fires), (true, vec![]));
@@ -330,7 +330,7 @@ proptest! {
             Crontab::parse(&format!("{} {} {} {} {}", fields.0, fields.1, fields.2, fields.3, fields.4)).ok()
         };
         let (Some(one), Some(other)) = (parse(one), parse(other)) else { return Ok(()) };
-        let said = |crontab: &Crontab| told(&Trigger::Cron(crontab.clone()), Berlin);
+        let said = |crontab: &Crontab| describe(&Trigger::Cron(crontab.clone()), Berlin);
         prop_assert!(!said(&one).contains("  ") && !said(&one).is_empty());
         if said(&one) == said(&other) {
             // Both crontabs fire at the same instants and have the same words.
@@ -355,7 +355,7 @@ proptest! {
             let Trigger::Cron(crontab) = &trigger else { unreachable!("a crontab") };
             let second = fire.at.as_millis() / 1000;
             let clock = second + dst::offset(zone, second).expect("an offset");
-            let meant = crontab.first_meant(clock - clock.rem_euclid(60)..clock + 1).is_some();
+            let meant = crontab.first_match(clock - clock.rem_euclid(60)..clock + 1).is_some();
             prop_assert!(fire.mark.is_some() || meant, "{zone}: {fire:?}");
             after = fire.at;
         }

@@ -3,12 +3,12 @@
 use chrono::{NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
 
-use super::{BadWords, excerpt};
+use super::{BadInstantText, excerpt};
 use crate::schedule::zones;
 
 /// The content of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct ParsedText {
     pub(super) day: Option<Day>,
     pub(super) time: Option<NaiveTime>,
     pub(super) zone: Option<Tz>,
@@ -88,14 +88,14 @@ const DAY: &str = "write a day that this month has";
 const NUMBER: &str = "write a time as `14:30` or `4am`, a day as `4 july` or `2027-03-28`, a length as `in 2 hours`";
 
 /// Parses `text`.
-pub(super) fn read(text: &str) -> Result<Reading, BadWords> {
+pub(super) fn read(text: &str) -> Result<ParsedText, BadInstantText> {
     let words = split(&text.to_ascii_lowercase());
-    let mut reader = Reader { words: &words, at: 0, read: Reading::default() };
+    let mut reader = Reader { words: &words, at: 0, read: ParsedText::default() };
     while let Some(word) = reader.take() {
         reader.word(word)?;
     }
     match reader.read {
-        Reading { day: None, time: None, shifts, .. } if shifts.is_empty() => Err(BadWords::Empty),
+        ParsedText { day: None, time: None, shifts, .. } if shifts.is_empty() => Err(BadInstantText::Empty),
         read => Ok(read),
     }
 }
@@ -140,7 +140,7 @@ fn is_of_date(byte: u8) -> bool {
 struct Reader<'a> {
     words: &'a [String],
     at: usize,
-    read: Reading,
+    read: ParsedText,
 }
 
 impl<'a> Reader<'a> {
@@ -155,12 +155,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next word, which must be there.
-    fn expect(&mut self, after: &str, wanted: &'static str) -> Result<&'a str, BadWords> {
-        self.take().ok_or_else(|| BadWords::Missing { after: excerpt(after), wanted })
+    fn expect(&mut self, after: &str, wanted: &'static str) -> Result<&'a str, BadInstantText> {
+        self.take().ok_or_else(|| BadInstantText::Missing { after: excerpt(after), wanted })
     }
 
     /// Parses one word, and those that belong to it.
-    fn word(&mut self, word: &'a str) -> Result<(), BadWords> {
+    fn word(&mut self, word: &'a str) -> Result<(), BadInstantText> {
         match word {
             "at" | "on" if self.peek().is_some() => Ok(()),
             "now" => self.day(word, Day::Now),
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn name(&mut self, word: &'a str) -> Result<(), BadWords> {
+    fn name(&mut self, word: &'a str) -> Result<(), BadInstantText> {
         if let Some(day) = weekday(word) {
             return self.day(word, Day::Weekday { day, next: false });
         }
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         Err(wrong(word, WANTED))
     }
 
-    fn digits(&mut self, word: &'a str) -> Result<(), BadWords> {
+    fn digits(&mut self, word: &'a str) -> Result<(), BadInstantText> {
         if let Some(day) = ordinal(word) {
             let of = self.peek() == Some("of");
             self.at += usize::from(of);
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses a time of day: `14:30`, `14:30:15`, `2:30pm`, `4am`.
-    fn clock(&mut self, word: &str) -> Result<(), BadWords> {
+    fn clock(&mut self, word: &str) -> Result<(), BadInstantText> {
         let halves = [("am", 0), ("a.m.", 0), ("pm", 12), ("p.m.", 12)];
         let half = halves.iter().find_map(|(name, hours)| Some((word.strip_suffix(name)?, *hours)));
         let (digits, half) = half.map_or((word, None), |(digits, hours)| (digits, Some(hours)));
@@ -241,16 +241,16 @@ impl<'a> Reader<'a> {
             _ => return Err(wrong(word, NUMBER)),
         };
         let hour = match half {
-            Some(_) if !(1..=12).contains(&hour) => return Err(BadWords::Nothing(excerpt(word), TIME)),
+            Some(_) if !(1..=12).contains(&hour) => return Err(BadInstantText::Nothing(excerpt(word), TIME)),
             Some(hours) => hour % 12 + hours,
             None => hour,
         };
         self.time(word, hour, minute, second)
     }
 
-    fn time(&mut self, word: &str, hour: u32, minute: u32, second: u32) -> Result<(), BadWords> {
+    fn time(&mut self, word: &str, hour: u32, minute: u32, second: u32) -> Result<(), BadInstantText> {
         let time = NaiveTime::from_hms_opt(hour, minute, second);
-        let time = time.ok_or_else(|| BadWords::Nothing(excerpt(word), TIME))?;
+        let time = time.ok_or_else(|| BadInstantText::Nothing(excerpt(word), TIME))?;
         let short = matches!(self.read.day, Some(Day::Now | Day::Next(Unit::Second | Unit::Minute | Unit::Hour)));
         if self.read.time.replace(time).is_some() || short {
             return Err(twice(word, "the time"));
@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn day(&mut self, word: &str, day: Day) -> Result<(), BadWords> {
+    fn day(&mut self, word: &str, day: Day) -> Result<(), BadInstantText> {
         if self.read.day.replace(day).is_some() {
             return Err(twice(word, "the day"));
         }
@@ -267,8 +267,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses a day of a month, and its year if that follows.
-    fn day_of(&mut self, word: &str, day: u32, month: u32) -> Result<(), BadWords> {
-        let nothing = || BadWords::Nothing(format!("{day} {}", MONTHS[month as usize - 1]), DAY);
+    fn day_of(&mut self, word: &str, day: u32, month: u32) -> Result<(), BadInstantText> {
+        let nothing = || BadInstantText::Nothing(format!("{day} {}", MONTHS[month as usize - 1]), DAY);
         let Some(year) = self.peek().and_then(|year| number(year, 4).filter(|_| year.len() == 4)) else {
             // 2000 is a leap year, which has all days.
             NaiveDate::from_ymd_opt(2000, month, day).ok_or_else(nothing)?;
@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
         self.day(word, Day::Date(date.ok_or_else(nothing)?))
     }
 
-    fn next(&mut self) -> Result<(), BadWords> {
+    fn next(&mut self) -> Result<(), BadInstantText> {
         let word = self.expect("next", AFTER_NEXT)?;
         if let Some(day) = weekday(word) {
             return self.day(word, Day::Weekday { day, next: true });
@@ -291,7 +291,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses one length of time or several: `2 hours`, `1h 30m`, `1h30m`, `1 hour and 30 minutes`, `an hour`.
-    fn lengths(&mut self, after: &str, back: bool) -> Result<(), BadWords> {
+    fn lengths(&mut self, after: &str, back: bool) -> Result<(), BadInstantText> {
         self.length(after, back)?;
         loop {
             match self.peek() {
@@ -316,7 +316,7 @@ impl<'a> Reader<'a> {
             }
     }
 
-    fn length(&mut self, after: &str, back: bool) -> Result<(), BadWords> {
+    fn length(&mut self, after: &str, back: bool) -> Result<(), BadInstantText> {
         let word = self.expect(after, LENGTH)?;
         let mut rest = word;
         while !rest.is_empty() {
@@ -337,12 +337,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn wrong(word: &str, wanted: &'static str) -> BadWords {
-    BadWords::Word { word: excerpt(word), wanted }
+fn wrong(word: &str, wanted: &'static str) -> BadInstantText {
+    BadInstantText::Word { word: excerpt(word), wanted }
 }
 
-fn twice(word: &str, what: &'static str) -> BadWords {
-    BadWords::Twice { word: excerpt(word), what }
+fn twice(word: &str, what: &'static str) -> BadInstantText {
+    BadInstantText::Twice { word: excerpt(word), what }
 }
 
 /// Parses a number of one digit to `most`.
@@ -357,7 +357,7 @@ fn ordinal(text: &str) -> Option<u32> {
 }
 
 /// Parses a date: `2027-03-28`, `2027/03/28`, `28.03.2027`, `03/28/2027`.
-fn date(word: &str) -> Result<NaiveDate, BadWords> {
+fn date(word: &str) -> Result<NaiveDate, BadInstantText> {
     let fields = |separator: char| {
         let fields: Vec<&str> = word.split(separator).collect();
         <[&str; 3]>::try_from(fields).ok()
@@ -374,7 +374,7 @@ fn date(word: &str) -> Result<NaiveDate, BadWords> {
     };
     let year = number(year, 4).ok_or_else(|| wrong(word, DATE))?;
     let year = i32::try_from(year).expect("four digits");
-    NaiveDate::from_ymd_opt(year, month, day).ok_or_else(|| BadWords::Nothing(excerpt(word), DATE))
+    NaiveDate::from_ymd_opt(year, month, day).ok_or_else(|| BadInstantText::Nothing(excerpt(word), DATE))
 }
 
 const MONTHS: [&str; 12] = [

@@ -10,7 +10,7 @@ fn at(text: &str) -> Timestamp {
     DateTime::parse_from_rfc3339(text).expect("an instant").to_utc().into()
 }
 
-fn read(text: &str, now: &str) -> Result<String, BadWords> {
+fn read(text: &str, now: &str) -> Result<String, BadInstantText> {
     let at = instant(text, Berlin, at(now))?;
     Ok(at.to_utc().with_timezone(&Berlin).format("%a %Y-%m-%d %H:%M:%S %:z").to_string())
 }
@@ -280,22 +280,22 @@ fn an_error_is_one_line_and_names_the_words_that_may_stand_there() {
 }
 
 #[test]
-fn a_skipped_time_is_reported_with_the_one_that_is_meant() {
+fn a_skipped_time_is_reported_with_the_time_that_is_used() {
     let written = "2027-03-28 02:30";
     let told = Some(format!("the clock skips 02:30 in `{written}`: 03:00 is meant"));
     let gap = at("2027-03-28T01:00:00Z");
-    let date = Absolute::read(written).expect("a date");
+    let date = AbsoluteInstant::read(written).expect("a date");
 
-    assert_eq!((&displaced(written, Berlin, gap), &date.displaced(Berlin)), (&told, &told));
-    assert_eq!(date.displaced(Tz::UTC), None);
+    assert_eq!((&gap_note(written, Berlin, gap), &date.gap_note(Berlin)), (&told, &told));
+    assert_eq!(date.gap_note(Tz::UTC), None);
     for text in ["2027-03-28 03:00", "2027-03-27 02:30 + 1 day", "2027-03-28T01:00:00Z"] {
         assert_eq!(
-            (displaced(text, Berlin, gap), Absolute::read(text).unwrap().displaced(Berlin)),
+            (gap_note(text, Berlin, gap), AbsoluteInstant::read(text).unwrap().gap_note(Berlin)),
             (None, None),
             "{text}"
         );
     }
-    assert_eq!((displaced("now", Berlin, gap), displaced("soon", Berlin, gap)), (None, None));
+    assert_eq!((gap_note("now", Berlin, gap), gap_note("soon", Berlin, gap)), (None, None));
 }
 
 #[test]
@@ -313,24 +313,24 @@ fn a_word_is_taken_for_a_date_if_it_is_three_numbers_and_one_of_them_a_year() {
 fn an_instant_has_120_bytes_at_most_without_the_spaces_around_it() {
     let padded = |length: usize| format!("2027-03-28{}09:00", " ".repeat(length - 15));
     assert!(instant(&padded(120), Berlin, at(NOW)).is_ok());
-    assert_eq!(instant(&padded(121), Berlin, at(NOW)), Err(BadWords::Long(121)));
+    assert_eq!(instant(&padded(121), Berlin, at(NOW)), Err(BadInstantText::Long(121)));
     let around = " ".repeat(200);
     assert_eq!(instant(&format!("{around}now{around}"), Berlin, at(NOW)), Ok(at(NOW)));
 }
 
 #[test]
-fn absolute_instants_are_told_from_relative_ones() {
-    let july = Absolute::read("2027-07-04 14:30").expect("a date");
+fn absolute_instants_are_distinguished_from_relative_ones() {
+    let july = AbsoluteInstant::read("2027-07-04 14:30").expect("a date");
     assert_eq!(july.instant(Berlin), Ok(at("2027-07-04T12:30:00Z")));
     assert_eq!(july.instant(New_York), Ok(at("2027-07-04T18:30:00Z")));
     for absolute in ["2027-07-04", "4 july 2027 noon UTC", "2027-07-04T14:30:00Z", "04.07.2027 2pm + 1 hour"] {
-        assert!(Absolute::read(absolute).is_ok(), "{absolute}");
+        assert!(AbsoluteInstant::read(absolute).is_ok(), "{absolute}");
     }
     for relative in ["now", "in 2 hours", "14:30", "tomorrow", "friday 17:00", "jul 4", "next week"] {
-        assert_eq!(Absolute::read(relative), Err(BadWords::Relative(relative.to_owned())));
+        assert_eq!(AbsoluteInstant::read(relative), Err(BadInstantText::Relative(relative.to_owned())));
     }
-    assert!(matches!(Absolute::read("soon"), Err(BadWords::Word { .. })));
-    assert!(matches!(Absolute::read("9999-01-01 + 5 years"), Err(BadWords::Far(_))));
+    assert!(matches!(AbsoluteInstant::read("soon"), Err(BadInstantText::Word { .. })));
+    assert!(matches!(AbsoluteInstant::read("9999-01-01 + 5 years"), Err(BadInstantText::Far(_))));
 }
 
 fn zones() -> impl Strategy<Value = Tz> {

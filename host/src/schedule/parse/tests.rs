@@ -7,7 +7,7 @@ use super::*;
 const NOW: Timestamp = Timestamp::from_millis(1_805_883_330_000);
 
 fn in_berlin(text: &str) -> Result<ParsedSchedule, String> {
-    read(text, Reading { zone: Some(Berlin), ..Reading::default() }, NOW)
+    read(text, ParseContext { zone: Some(Berlin), ..ParseContext::default() }, NOW)
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn an_error_is_about_the_kind_of_schedule_that_was_recognized() {
         ("* * * *", "a crontab has five"),
         ("30 2", "2 fields"),
         ("61 * * * *", "out of range"),
-        ("@fortnightly", "no crontab macro"),
+        ("@fortnightly", "not a crontab macro"),
         ("every", "missing after `every`"),
         ("every monday", "`monday` is not a length of time; write `every 10m`"),
         ("every 1ms", "out of range"),
@@ -126,10 +126,10 @@ fn a_crontab_without_a_star_is_no_date() {
 fn the_zone_in_a_crontab_overrides_the_one_beside_it_with_a_note() {
     let tokyo = in_berlin("CRON_TZ=Asia/Tokyo 0 9 * * *").unwrap();
     assert_eq!((tokyo.zone, tokyo.plan().zone), (chrono_tz::Asia::Tokyo, chrono_tz::Asia::Tokyo));
-    assert_eq!(tokyo.notes, ["the crontab names Asia/Tokyo, which goes before the zone Europe/Berlin beside it"]);
+    assert_eq!(tokyo.notes, ["the crontab names Asia/Tokyo, which overrides the zone Europe/Berlin beside it"]);
     assert_eq!(tokyo.explain(NOW, 1).fires[0].local, "Thu 2027-03-25 09:00:00 +09:00 JST");
 
-    let alone = read("TZ=Asia/Tokyo 0 9 * * *", Reading::default(), NOW).unwrap();
+    let alone = read("TZ=Asia/Tokyo 0 9 * * *", ParseContext::default(), NOW).unwrap();
     assert_eq!((alone.zone, alone.notes), (chrono_tz::Asia::Tokyo, vec![]));
     let same = in_berlin("TZ=Europe/Berlin 0 9 * * *").unwrap();
     assert_eq!((same.zone, same.notes), (Berlin, vec![]));
@@ -138,17 +138,18 @@ fn the_zone_in_a_crontab_overrides_the_one_beside_it_with_a_note() {
 #[test]
 fn seconds_a_name_and_a_start_are_taken_into_account() {
     let of = |text: &str, reading| read(text, reading, NOW).unwrap();
-    let seconds = of("30 0 9 * * *", Reading { seconds: true, ..Reading::default() });
+    let seconds = of("30 0 9 * * *", ParseContext { seconds: true, ..ParseContext::default() });
     assert_eq!(seconds.explain(NOW, 1).fires[0].utc, "2027-03-25 09:00:30Z");
-    let wrong = read("0 9 * * *", Reading { seconds: true, ..Reading::default() }, NOW).unwrap_err();
+    let wrong = read("0 9 * * *", ParseContext { seconds: true, ..ParseContext::default() }, NOW).unwrap_err();
     assert!(wrong.contains("with seconds has six"), "{wrong}");
 
-    let [nobody, report] = [None, Some("report")].map(|name| of("H 3 * * *", Reading { name, ..Reading::default() }));
+    let [nobody, report] =
+        [None, Some("report")].map(|name| of("H 3 * * *", ParseContext { name, ..ParseContext::default() }));
     assert_eq!(report.explain(NOW, 1).fires[0].utc, "2027-03-25 03:31:00Z");
     assert!(nobody.notes[0].contains("depends on the task's name") && report.notes.is_empty());
 
     let start = chrono::DateTime::parse_from_rfc3339("2027-03-29T09:00:00+02:00").unwrap().to_utc().into();
-    let mondays = of("every 2w", Reading { zone: Some(Berlin), start: Some(start), ..Reading::default() });
+    let mondays = of("every 2w", ParseContext { zone: Some(Berlin), start: Some(start), ..ParseContext::default() });
     let fires = mondays.explain(NOW, 2).fires;
     assert_eq!(
         [&fires[0].local, &fires[1].local],

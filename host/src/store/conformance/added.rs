@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::RunState;
 use crate::store::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, ScheduleError,
+    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey,
 };
 use crate::store::{Retention, RunFilter};
@@ -59,14 +59,14 @@ fn due(loaded: &LoadedSchedule, seconds: i64) -> DueSchedule {
     }
 }
 
-async fn fire_at(store: &Tested, due: Vec<DueSchedule>, seconds: i64) -> Vec<FiredSchedule> {
-    let own = FiredTask { key: task("a"), input: b"own".to_vec(), start_within: None };
+async fn fire_at(store: &Tested, due: Vec<DueSchedule>, seconds: i64) -> Vec<FireScheduleOutcome> {
+    let own = RunDefaults { key: task("a"), input: b"own".to_vec(), start_within: None };
     store.fire_schedules(FireAdded { tasks: vec![own], due, now: at(seconds) }).await.unwrap()
 }
 
-fn run_of(fired: &FiredSchedule) -> RunId {
+fn run_of(fired: &FireScheduleOutcome) -> RunId {
     match fired {
-        FiredSchedule::Done { run: Some(run), .. } => *run,
+        FireScheduleOutcome::Done { run: Some(run), .. } => *run,
         other => panic!("{other:?}"),
     }
 }
@@ -166,7 +166,7 @@ pub(crate) async fn deleting_a_schedule_returns_its_last_state(store: Tested) {
     assert_eq!(store.schedule(key("k")).await.unwrap(), None);
     assert!(list(&store, None, None, 9).await.is_empty());
     assert_eq!(refused(store.delete_schedule(key("k"), None, at(2)).await), ScheduleError::NotFound(name("k")));
-    assert_eq!(fire_at(&store, vec![due(&before, 60)], 60).await, [FiredSchedule::Stale(None)]);
+    assert_eq!(fire_at(&store, vec![due(&before, 60)], 60).await, [FireScheduleOutcome::Stale(None)]);
     let told = store.load_schedules(before.version, 9).await.unwrap();
     assert_eq!((told.len(), told[0].id, told[0].deleted), (1, before.id, true));
     assert!(matches!(store.add_schedule(adding("k")).await.unwrap(), Added::New(_)));
@@ -205,9 +205,9 @@ pub(crate) async fn the_second_of_two_hosts_that_fire_an_instant_finds_it_handle
     let first = fire_at(&store, vec![due(&known, 60)], 60).await;
     let second = fire_at(&store, vec![due(&known, 60)], 60).await;
 
-    assert!(matches!(first[..], [FiredSchedule::Done { run: Some(_), fired: 1, finished: false }]), "{first:?}");
+    assert!(matches!(first[..], [FireScheduleOutcome::Done { run: Some(_), fired: 1, finished: false }]), "{first:?}");
     let progress = crate::store::added::ScheduleProgress { cursor: at(60), fired: 1 };
-    assert_eq!(second, [FiredSchedule::Stale(Some((known.version, progress)))]);
+    assert_eq!(second, [FireScheduleOutcome::Stale(Some((known.version, progress)))]);
     assert_eq!(store.runs(RunFilter { limit: 9, ..RunFilter::default() }).await.unwrap().len(), 1);
 }
 
@@ -225,9 +225,9 @@ pub(crate) async fn a_key_has_one_run_at_a_time_even_when_it_was_added_again(sto
     let anew = loaded(&store).await.into_iter().find(|loaded| loaded.version > known[1].version).unwrap();
     let skipped = fire_at(&store, vec![due(&anew, 180)], 180).await;
 
-    assert_eq!(meanwhile[0], FiredSchedule::Done { run: None, fired: 1, finished: false });
+    assert_eq!(meanwhile[0], FireScheduleOutcome::Done { run: None, fired: 1, finished: false });
     run_of(&meanwhile[1]);
-    assert_eq!(skipped, [FiredSchedule::Done { run: None, fired: 0, finished: false }]);
+    assert_eq!(skipped, [FireScheduleOutcome::Done { run: None, fired: 0, finished: false }]);
     assert_eq!(store.schedule(key("k")).await.unwrap().unwrap().skipped, 1);
     let claims = claim(&store, &[("a", 9)], 9, 200).await.claims;
     let claim = claims.iter().find(|claim| claim.key.run == first).unwrap();
@@ -251,9 +251,9 @@ pub(crate) async fn a_schedule_ends_with_its_last_instant_or_its_last_run(store:
         fire_at(&store, vec![DueSchedule { expect: at(60), ..once }, DueSchedule { expect: at(60), ..twice }], 120);
     let again = again.await;
 
-    assert!(matches!(fired[0], FiredSchedule::Done { finished: true, .. }), "{fired:?}");
-    assert!(matches!(fired[1], FiredSchedule::Done { finished: false, fired: 1, .. }), "{fired:?}");
-    assert_eq!(again[0], FiredSchedule::Stale(None));
+    assert!(matches!(fired[0], FireScheduleOutcome::Done { finished: true, .. }), "{fired:?}");
+    assert!(matches!(fired[1], FireScheduleOutcome::Done { finished: false, fired: 1, .. }), "{fired:?}");
+    assert_eq!(again[0], FireScheduleOutcome::Stale(None));
     assert_eq!(store.schedule(key("once")).await.unwrap().unwrap().finished_at, Some(at(60)));
     assert!(loaded(&store).await.iter().all(|loaded| loaded.id != known[0].id));
     let over = ScheduleError::AlreadyFinished { key: name("once"), at: at(60) };
@@ -269,7 +269,7 @@ pub(crate) async fn schedules_of_a_paused_task_only_move_their_cursors(store: Te
 
     let fired = fire_at(&store, vec![due(&known, 60)], 60).await;
 
-    assert_eq!(fired, [FiredSchedule::Done { run: None, fired: 0, finished: false }]);
+    assert_eq!(fired, [FireScheduleOutcome::Done { run: None, fired: 0, finished: false }]);
     let info = store.schedule(key("k")).await.unwrap().unwrap();
     assert_eq!((info.cursor, info.fired, info.skipped), (at(60), 0, 0));
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::store::{CacheKey, CacheWrite, Entry, LockKind, LockMode, LockName, LockTaken, Retention, WriteIf, Written};
+use crate::store::{
+    CacheKey, CacheWrite, Entry, LockKind, LockMode, LockName, LockTaken, Retention, WriteIf, WriteOutcome,
+};
 
 fn key(text: &str) -> CacheKey {
     CacheKey { tenant: Name::default_tenant(), key: text.into() }
@@ -25,8 +27,8 @@ fn write(text: &str, value: &[u8]) -> CacheWrite {
 
 async fn set(store: &Tested, write: CacheWrite) -> u64 {
     match store.cache_write(write).await.unwrap() {
-        Written::Yes(version) => version,
-        Written::Conflict => panic!("it was not written"),
+        WriteOutcome::Yes(version) => version,
+        WriteOutcome::Conflict => panic!("it was not written"),
     }
 }
 
@@ -63,7 +65,7 @@ pub(crate) async fn an_expired_entry_is_absent(store: Tested) {
     assert_eq!(store.cache_get(key("k"), at(10)).await.unwrap(), None);
     assert!(store.cache_list(key(""), None, 9, at(10)).await.unwrap().is_empty());
     let late = |only| CacheWrite { only, now: at(10), ..write("k", b"new") };
-    assert_eq!(store.cache_write(late(WriteIf::Version(version))).await.unwrap(), Written::Conflict);
+    assert_eq!(store.cache_write(late(WriteIf::Version(version))).await.unwrap(), WriteOutcome::Conflict);
     assert!(!store.cache_delete(key("k"), None, at(10)).await.unwrap());
     assert!(set(&store, late(WriteIf::Absent)).await > version);
 }
@@ -89,12 +91,12 @@ pub(crate) async fn a_swap_changes_only_the_version_it_expects(store: Tested) {
     let next = set(&store, swap(version, b"3")).await;
     let late = store.cache_write(swap(version, b"4")).await.unwrap();
 
-    assert_eq!((wrong, late), (Written::Conflict, Written::Conflict));
+    assert_eq!((wrong, late), (WriteOutcome::Conflict, WriteOutcome::Conflict));
     assert_eq!(kept, Some(b"1".to_vec()));
     assert!(next > version);
     assert_eq!(value(&store, "k").await, Some(b"3".to_vec()));
     let absent = CacheWrite { only: WriteIf::Version(next), ..write("none", b"") };
-    assert_eq!(store.cache_write(absent).await.unwrap(), Written::Conflict);
+    assert_eq!(store.cache_write(absent).await.unwrap(), WriteOutcome::Conflict);
 }
 
 pub(crate) async fn an_absent_entry_is_made_once(store: Tested) {
@@ -103,8 +105,8 @@ pub(crate) async fn an_absent_entry_is_made_once(store: Tested) {
     let (one, two) = tokio::join!(make(b"one"), make(b"two"));
 
     let (one, two) = (one.unwrap(), two.unwrap());
-    assert!((one == Written::Conflict) != (two == Written::Conflict), "{one:?} {two:?}");
-    let kept: &[u8] = if two == Written::Conflict { b"one" } else { b"two" };
+    assert!((one == WriteOutcome::Conflict) != (two == WriteOutcome::Conflict), "{one:?} {two:?}");
+    let kept: &[u8] = if two == WriteOutcome::Conflict { b"one" } else { b"two" };
     assert_eq!(value(&store, "k").await.unwrap(), kept);
 }
 
@@ -119,7 +121,7 @@ pub(crate) async fn two_writers_of_one_key_lose_no_update(store: Tested) {
                 let Entry { value, version, .. } = store.cache_get(key("k"), at(0)).await.unwrap().unwrap();
                 let longer = [&value[..], &[mark]].concat();
                 let swap = CacheWrite { only: WriteIf::Version(version), ..write("k", &longer) };
-                added += usize::from(store.cache_write(swap).await.unwrap() != Written::Conflict);
+                added += usize::from(store.cache_write(swap).await.unwrap() != WriteOutcome::Conflict);
             }
         }
     };
@@ -151,7 +153,7 @@ pub(crate) async fn a_publish_sets_the_entry_and_releases_the_refresh_lock(store
     let again = store.cache_write(publish("k", one, taken)).await.unwrap();
 
     assert_eq!(store.cache_get(key("k"), at(0)).await.unwrap().unwrap().version, version);
-    assert_eq!(again, Written::Conflict);
+    assert_eq!(again, WriteOutcome::Conflict);
     assert!(store.locks(Name::default_tenant()).await.unwrap().is_empty());
     assert!(matches!(refresh(&store, "k", two).await, LockTaken::Yes { .. }));
 }
@@ -165,8 +167,8 @@ pub(crate) async fn a_publish_after_the_refresh_was_lost_changes_nothing(store: 
 
     assert_lost(store.cache_write(publish("k", one, lost)).await, one);
     let again = claim(&store, &[("a", 9)], 1, 1).await.claims[0].key;
-    assert_eq!(store.cache_write(publish("k", again, lost)).await.unwrap(), Written::Conflict);
-    assert_eq!(store.cache_write(publish("k", two, lost)).await.unwrap(), Written::Conflict);
+    assert_eq!(store.cache_write(publish("k", again, lost)).await.unwrap(), WriteOutcome::Conflict);
+    assert_eq!(store.cache_write(publish("k", two, lost)).await.unwrap(), WriteOutcome::Conflict);
 
     assert_eq!(value(&store, "k").await, Some(b"good".to_vec()));
     assert_eq!(store.locks(Name::default_tenant()).await.unwrap().len(), 1);
@@ -182,7 +184,7 @@ pub(crate) async fn a_publish_without_the_refresh_changes_nothing(store: Tested)
     let by_nobody = CacheWrite { claim: None, ..publish("k", one, taken) };
 
     for wrong in [by_nobody, publish("other", one, taken), publish("other", one, named)] {
-        assert_eq!(store.cache_write(wrong).await.unwrap(), Written::Conflict);
+        assert_eq!(store.cache_write(wrong).await.unwrap(), WriteOutcome::Conflict);
     }
     assert!(store.cache_list(key(""), None, 9, at(0)).await.unwrap().is_empty());
     assert_eq!(store.locks(Name::default_tenant()).await.unwrap().len(), 2);

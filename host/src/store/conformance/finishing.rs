@@ -126,9 +126,9 @@ pub(crate) async fn an_attempt_keeps_its_whole_report(store: Tested) {
             bytes_in: 11,
             bytes_out: 13,
         },
-        log: Kept { text: "{\"message\":\"é\"}\n".into(), cut: true },
-        stdout: Kept { text: "out".into(), cut: false },
-        stderr: Kept { text: String::new(), cut: true },
+        log: CappedText { text: "{\"message\":\"é\"}\n".into(), cut: true },
+        stdout: CappedText { text: "out".into(), cut: false },
+        stderr: CappedText { text: String::new(), cut: true },
     };
 
     store.finish(Finish { report: told.clone(), ..failure(claim) }.into()).await.unwrap();

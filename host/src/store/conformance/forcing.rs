@@ -1,7 +1,7 @@
 //! Tests forced runs, which go past limits because a person wants to see them run.
 
 use super::*;
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 
 fn forced(text: &str) -> NewRun {
     NewRun { forced: true, ..new(text) }
@@ -12,9 +12,9 @@ fn runs(claimed: &Claimed) -> Vec<RunId> {
 }
 
 pub(crate) async fn a_forced_run_starts_although_its_task_its_tenant_and_all_are_paused(store: Tested) {
-    let tenant = Whom::Tenant(Name::default_tenant());
-    for whom in [Whom::Task(task("a")), tenant, Whom::All] {
-        store.pause(whom, None, at(0)).await.unwrap();
+    let tenant = PauseTarget::Tenant(Name::default_tenant());
+    for target in [PauseTarget::Task(task("a")), tenant, PauseTarget::All] {
+        store.pause(target, None, at(0)).await.unwrap();
     }
     let made = enqueue(&store, vec![new("a"), forced("a")]).await;
 
@@ -67,7 +67,7 @@ pub(crate) async fn forced_runs_are_claimed_first_in_order_and_alone(store: Test
 }
 
 pub(crate) async fn a_forced_run_is_not_claimed_before_its_time(store: Tested) {
-    store.pause(Whom::All, None, at(0)).await.unwrap();
+    store.pause(PauseTarget::All, None, at(0)).await.unwrap();
     let run = enqueue(&store, vec![NewRun { run_at: at(5), ..forced("a") }]).await;
 
     let early = claim(&store, &[("a", 9)], 9, 4).await;
@@ -77,7 +77,7 @@ pub(crate) async fn a_forced_run_is_not_claimed_before_its_time(store: Tested) {
 }
 
 pub(crate) async fn a_forced_run_that_is_tried_again_waits_like_others(store: Tested) {
-    store.pause(Whom::Task(task("a")), None, at(0)).await.unwrap();
+    store.pause(PauseTarget::Task(task("a")), None, at(0)).await.unwrap();
     let run = enqueue(&store, vec![forced("a")]).await[0];
     let first = claim(&store, &[("a", 9)], 9, 1).await.claims.remove(0).key;
 
@@ -85,6 +85,6 @@ pub(crate) async fn a_forced_run_that_is_tried_again_waits_like_others(store: Te
 
     assert_eq!(runs(&claim(&store, &[("a", 9)], 9, 3).await), []);
     assert_eq!(store.run(run).await.unwrap().unwrap().why.as_deref(), Some("its task is paused"));
-    store.resume(Whom::Task(task("a")), at(4)).await.unwrap();
+    store.resume(PauseTarget::Task(task("a")), at(4)).await.unwrap();
     assert_eq!(runs(&claim(&store, &[("a", 9)], 9, 4).await), [run]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::run::{Kept, RunState};
+use crate::run::{CappedText, RunState};
 use crate::store::{LatestRuns, Retention, RunFilter};
 
 const KEEP_ALL: Retention = Retention { runs: u64::MAX, age: Duration::MAX, bytes: u64::MAX };
@@ -254,7 +254,7 @@ pub(crate) async fn a_pruned_run_leaves_nothing_behind(store: Tested) {
     assert_eq!(store.input(first).await.unwrap(), None);
     assert!(store.attempts(first).await.unwrap().is_empty());
     let again = store.enqueue(vec![keyed()], at(9)).await.unwrap().remove(0);
-    assert!(matches!(again, Enqueued::New(run) if run > first), "{again:?}");
+    assert!(matches!(again, EnqueueOutcome::New(run) if run > first), "{again:?}");
 }
 
 pub(crate) async fn a_run_that_is_tried_for_ever_keeps_its_first_and_latest_attempts(store: Tested) {
@@ -266,7 +266,7 @@ pub(crate) async fn a_run_that_is_tried_for_ever_keeps_its_first_and_latest_atte
         if attempt == 250 {
             end = failure(claim);
         }
-        end.report.log = Kept { text: "x".repeat(84), cut: false };
+        end.report.log = CappedText { text: "x".repeat(84), cut: false };
         store.finish(end.into()).await.unwrap();
     }
 

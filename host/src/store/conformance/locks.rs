@@ -106,7 +106,7 @@ pub(crate) async fn a_finish_releases_all_locks_of_its_run(store: Tested) {
     assert_eq!(held.iter().map(|held| held.run).collect::<Vec<_>>(), [two.run]);
 }
 
-pub(crate) async fn a_stale_claim_takes_no_lock(store: Tested) {
+pub(crate) async fn a_stale_claim_gets_no_lock(store: Tested) {
     let first = running(&store, "a").await.key;
     store.finish(retry(first, 0).into()).await.unwrap();
     let second = claim(&store, &[("a", 1)], 1, 1).await.claims[0].key;

@@ -127,16 +127,7 @@ async fn take(store: &Tested, model: &mut Model, step: &Step) -> TestCaseResult 
             model.runs.extend(made.iter().map(|made| Run::new(made.run(), *task, model.now + delay)));
         }
         Step::Claim { host, limit } => claim(store, model, *host, *limit).await?,
-        Step::Extend { host } => {
-            let claims = model.claims_of(*host);
-            let until = model.now + LEASE.as_secs() as i64;
-            let mut extended = store.extend(claims.clone(), at(until)).await.unwrap();
-            let (mut lost, mut cancelled) = model.extend(&claims, until);
-            for claims in [&mut extended.lost, &mut extended.cancelled, &mut lost, &mut cancelled] {
-                claims.sort_unstable_by_key(|claim| (claim.run, claim.attempt));
-            }
-            prop_assert_eq!((extended.lost, extended.cancelled), (lost, cancelled));
-        }
+        Step::Extend { host } => extend(store, model, *host).await?,
         Step::Finish { pick, succeeds, again } => {
             let Some(claim) = model.pick_claim(*pick) else { return Ok(()) };
             let finish = match (succeeds, again) {
@@ -169,27 +160,40 @@ async fn take(store: &Tested, model: &mut Model, step: &Step) -> TestCaseResult 
         Step::Lock { pick, lock, shared } => {
             let Some(claim) = model.pick_claim(*pick) else { return Ok(()) };
             let mode = if *shared { LockMode::Shared } else { LockMode::Exclusive };
-            let taken = store.acquire_lock(name_of(*lock), mode, claim, at(model.now)).await;
-            match model.acquire(claim, *lock, mode) {
-                None => prop_assert!(matches!(taken, Err(StoreError::ClaimLost(_))), "{:?}", taken),
-                Some(true) => {
-                    let Ok(LockTaken::Yes { fence }) = taken else {
-                        return Err(TestCaseError::fail(format!("{taken:?}")));
-                    };
-                    prop_assert!(
-                        model.locked(claim, *lock, mode, fence),
-                        "fence {} of a lock is not the greatest",
-                        fence
-                    );
-                }
-                Some(false) => prop_assert!(matches!(taken, Ok(LockTaken::HeldBy(_))), "{:?}", taken),
-            }
+            acquire(store, model, claim, *lock, mode).await?;
         }
         Step::Release { pick, lock } => {
             let Some(claim) = model.pick_claim(*pick) else { return Ok(()) };
             store.release_lock(name_of(*lock), claim).await.unwrap();
             model.release(claim, *lock);
         }
+    }
+    Ok(())
+}
+
+async fn extend(store: &Tested, model: &mut Model, host: usize) -> TestCaseResult {
+    let claims = model.claims_of(host);
+    let until = model.now + LEASE.as_secs() as i64;
+    let mut extended = store.extend(claims.clone(), at(until)).await.unwrap();
+    let (mut lost, mut cancelled) = model.extend(&claims, until);
+    for claims in [&mut extended.lost, &mut extended.cancelled, &mut lost, &mut cancelled] {
+        claims.sort_unstable_by_key(|claim| (claim.run, claim.attempt));
+    }
+    prop_assert_eq!((extended.lost, extended.cancelled), (lost, cancelled));
+    Ok(())
+}
+
+async fn acquire(store: &Tested, model: &mut Model, claim: ClaimKey, lock: usize, mode: LockMode) -> TestCaseResult {
+    let taken = store.acquire_lock(name_of(lock), mode, claim, at(model.now)).await;
+    match model.acquire(claim, lock, mode) {
+        None => prop_assert!(matches!(taken, Err(StoreError::ClaimLost(_))), "{:?}", taken),
+        Some(true) => {
+            let Ok(LockTaken::Yes { fence }) = taken else {
+                return Err(TestCaseError::fail(format!("{taken:?}")));
+            };
+            prop_assert!(model.locked(claim, lock, mode, fence), "fence {} of a lock is not the greatest", fence);
+        }
+        Some(false) => prop_assert!(matches!(taken, Ok(LockTaken::HeldBy(_))), "{:?}", taken),
     }
     Ok(())
 }

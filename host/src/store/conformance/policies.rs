@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::*;
 use crate::run::RunState;
-use crate::store::{Begun, TaskState};
+use crate::store::{ScheduleStart, TaskState};
 
 /// Creates a run of task `text` that may start at second 0, and must start by second `seconds`.
 fn by(text: &str, seconds: i64) -> NewRun {
     NewRun { start_by: Some(at(seconds)), input: b"in".to_vec(), ..new(text) }
 }
 
-fn begun(text: &str, schedule: &str, seconds: i64) -> Begun {
-    Begun { task: task(text), schedule: schedule.into(), now: at(seconds) }
+fn begun(text: &str, schedule: &str, seconds: i64) -> ScheduleStart {
+    ScheduleStart { task: task(text), schedule: schedule.into(), now: at(seconds) }
 }
 
 async fn state(store: &Tested, text: &str) -> TaskState {
@@ -79,7 +79,7 @@ pub(crate) async fn a_changed_schedule_starts_afresh(store: Tested) {
     let made = |run: NewRun| Fire { memory: Some("last".into()), ..fire("a", vec![run], at(10), at(10)) };
     store.begin_schedules(vec![begun("a", "every 10s", 1), begun("b", "at noon", 1)]).await.unwrap();
     store.fire(made(new("a"))).await.unwrap();
-    store.leave_out(task("a"), "4 missed").await.unwrap();
+    store.record_missed(task("a"), "4 missed").await.unwrap();
     let before = state(&store, "a").await;
     let all = ("every 10s".to_owned(), "4 missed".to_owned(), "last".to_owned());
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Tests the repair of instants that a wrong clock has left.
 
 use super::*;
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::schedule::IMPLAUSIBLE;
 use crate::store::added::{AddSchedule, Added, Reset, ScheduleInfo, ScheduleKey};
 use crate::store::repairs::Repaired;
@@ -170,27 +170,27 @@ pub(crate) async fn resuming_many_tasks_brings_back_cursors_and_added_schedules_
     let hint = store.schedules_hint();
 
     let told = hint.notified();
-    store.resume(Whom::Tenant(name("crowd")), at(10)).await.unwrap();
+    store.resume(PauseTarget::Tenant(name("crowd")), at(10)).await.unwrap();
     tokio::time::timeout(std::time::Duration::from_secs(10), told).await.expect("hosts load them again");
     assert_eq!(cursors(&store, &schedules).await, [at(3600), at(10), at(3600), at(10), at(5)]);
     assert_eq!(store.load_schedules(loaded, 9).await.unwrap().len(), 1);
 
-    store.resume(Whom::All, at(11)).await.unwrap();
+    store.resume(PauseTarget::All, at(11)).await.unwrap();
     assert_eq!(cursors(&store, &schedules).await, [at(11), at(10), at(11), at(10), at(5)]);
     assert_eq!(store.load_schedules(loaded, 9).await.unwrap().len(), 2);
 
-    store.resume(Whom::All, at(12)).await.unwrap();
+    store.resume(PauseTarget::All, at(12)).await.unwrap();
     assert_eq!(cursors(&store, &schedules).await, [at(11), at(10), at(11), at(10), at(5)], "what is due is not lost");
 }
 
 pub(crate) async fn resuming_many_tasks_that_are_paused_brings_back_added_schedules(store: Tested) {
     let schedules = two_tenants_ahead(&store).await;
-    for (whom, expected) in [
-        (Whom::Tenant(name("crowd")), [at(3600), at(10), at(3600), at(10), at(5)]),
-        (Whom::All, [at(10), at(10), at(10), at(10), at(5)]),
+    for (target, expected) in [
+        (PauseTarget::Tenant(name("crowd")), [at(3600), at(10), at(3600), at(10), at(5)]),
+        (PauseTarget::All, [at(10), at(10), at(10), at(10), at(5)]),
     ] {
-        store.pause(whom.clone(), None, at(9)).await.unwrap();
-        store.resume(whom, at(10)).await.unwrap();
+        store.pause(target.clone(), None, at(9)).await.unwrap();
+        store.resume(target, at(10)).await.unwrap();
         assert_eq!(cursors(&store, &schedules).await, expected);
     }
 }

@@ -5,14 +5,14 @@ use crate::run::RunState;
 use crate::store::{Cancelled, LockKind, LockMode, LockName, LockTaken, RunInfo};
 
 /// Makes a run of the task `text` in second `seconds` that replaces others.
-async fn replace(store: &Tested, text: &str, seconds: i64) -> Enqueued {
+async fn replace(store: &Tested, text: &str, seconds: i64) -> EnqueueOutcome {
     let run = NewRun { admit: Admit::Replacing, due_at: at(seconds), run_at: at(seconds), ..new(text) };
     store.enqueue(vec![run], at(seconds)).await.unwrap().remove(0)
 }
 
-fn replacing(made: Enqueued) -> (RunId, Vec<RunId>) {
+fn replacing(made: EnqueueOutcome) -> (RunId, Vec<RunId>) {
     match made {
-        Enqueued::Replacing { run, ended } => (run, ended),
+        EnqueueOutcome::Replacing { run, ended } => (run, ended),
         other => panic!("{other:?}"),
     }
 }
@@ -27,14 +27,14 @@ fn killed(claim: ClaimKey, said: &str) -> Arc<Finish> {
     finish.into()
 }
 
-pub(crate) async fn a_run_with_nothing_before_it_replaces_nothing(store: Tested) {
+pub(crate) async fn a_run_without_earlier_runs_replaces_none(store: Tested) {
     let over = running(&store, "a").await.key;
     store.finish(success(over).into()).await.unwrap();
     running(&store, "b").await;
 
     let made = replace(&store, "a", 1).await;
 
-    assert!(matches!(made, Enqueued::New(_)), "{made:?}");
+    assert!(matches!(made, EnqueueOutcome::New(_)), "{made:?}");
     assert_eq!(info(&store, over.run).await.state, RunState::Succeeded);
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn a_run_that_is_due_later_is_not_replaced(store: Tested) {
 
     let made = replace(&store, "a", 5).await;
 
-    assert!(matches!(made, Enqueued::New(_)), "{made:?}");
+    assert!(matches!(made, EnqueueOutcome::New(_)), "{made:?}");
     assert_eq!(info(&store, later).await.state, RunState::Waiting);
 }
 
@@ -146,7 +146,7 @@ pub(crate) async fn an_instant_that_was_fired_before_replaces_nothing(store: Tes
     let next = claim(&store, &[("a", 1)], 9, 5).await.claims.remove(0).key;
     let again = store.fire(fire("a", vec![due()], at(5), at(6))).await.unwrap();
 
-    assert_eq!(again.made(), [Enqueued::Existing(made.made()[0].run())]);
+    assert_eq!(again.made(), [EnqueueOutcome::Existing(made.made()[0].run())]);
     assert_eq!(store.extend(vec![next], at(60)).await.unwrap().cancelled, []);
 }
 
@@ -156,8 +156,8 @@ pub(crate) async fn the_last_of_several_instants_at_once_replaces_the_others(sto
     let made = store.fire(fire("a", vec![due(), due(), due()], at(5), at(5))).await.unwrap();
 
     let made = made.made();
-    assert!(matches!(made[0], Enqueued::New(_)), "{made:?}");
-    assert_eq!(made[2], Enqueued::Replacing { run: made[2].run(), ended: vec![made[1].run()] });
+    assert!(matches!(made[0], EnqueueOutcome::New(_)), "{made:?}");
+    assert_eq!(made[2], EnqueueOutcome::Replacing { run: made[2].run(), ended: vec![made[1].run()] });
     let claimed = claim(&store, &[("a", 9)], 9, 5).await.claims;
     assert_eq!(claimed.iter().map(|claim| claim.key.run).collect::<Vec<_>>(), [made[2].run()]);
     let over = Cancelled::Over(RunState::Cancelled);

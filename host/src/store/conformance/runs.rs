@@ -20,7 +20,7 @@ pub(crate) async fn a_new_run_waits_with_everything_from_its_request(store: Test
 
     let made = store.enqueue(vec![run], at(3)).await.unwrap().remove(0);
 
-    let Enqueued::New(id) = made else { panic!("{made:?}") };
+    let EnqueueOutcome::New(id) = made else { panic!("{made:?}") };
     let info = store.run(id).await.unwrap().unwrap();
     assert_eq!((info.id, &info.task, info.state), (id, &task("a"), RunState::Waiting));
     assert_eq!((info.due_at, info.run_at, info.created_at), (at(5), at(7), at(3)));
@@ -46,12 +46,12 @@ pub(crate) async fn a_run_with_the_same_dedup_key_is_made_once(store: Tested) {
     let made = store.enqueue(vec![keyed(), keyed()], at(0)).await.unwrap();
     let again = store.enqueue(vec![keyed()], at(1)).await.unwrap();
 
-    let Enqueued::New(first) = made[0] else { panic!("{made:?}") };
-    assert_eq!(made[1], Enqueued::Existing(first));
-    assert_eq!(again, [Enqueued::Existing(first)]);
+    let EnqueueOutcome::New(first) = made[0] else { panic!("{made:?}") };
+    assert_eq!(made[1], EnqueueOutcome::Existing(first));
+    assert_eq!(again, [EnqueueOutcome::Existing(first)]);
     let claim = claim(&store, &[("a", 9)], 9, 0).await.claims.remove(0);
     store.finish(success(claim.key).into()).await.unwrap();
-    assert_eq!(store.enqueue(vec![keyed()], at(1)).await.unwrap(), [Enqueued::Existing(first)]);
+    assert_eq!(store.enqueue(vec![keyed()], at(1)).await.unwrap(), [EnqueueOutcome::Existing(first)]);
 }
 
 pub(crate) async fn two_tasks_may_use_the_same_dedup_key(store: Tested) {
@@ -60,7 +60,7 @@ pub(crate) async fn two_tasks_may_use_the_same_dedup_key(store: Tested) {
 
     let made = store.enqueue(vec![keyed(task("a")), keyed(task("b")), keyed(other_tenant)], at(0)).await.unwrap();
 
-    assert!(made.iter().all(|made| matches!(made, Enqueued::New(_))), "{made:?}");
+    assert!(made.iter().all(|made| matches!(made, EnqueueOutcome::New(_))), "{made:?}");
 }
 
 pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(store: Tested) {
@@ -69,7 +69,9 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
 
     let made = store.enqueue(vec![below(2), below(2), below(3)], at(0)).await.unwrap();
 
-    let [Enqueued::New(_), Enqueued::Skipped(skipped), Enqueued::New(_)] = made[..] else { panic!("{made:?}") };
+    let [EnqueueOutcome::New(_), EnqueueOutcome::Skipped(skipped), EnqueueOutcome::New(_)] = made[..] else {
+        panic!("{made:?}")
+    };
     let info = store.run(skipped).await.unwrap().unwrap();
     assert_eq!((info.state, info.ended_at, info.outcome), (RunState::Cancelled, Some(at(0)), None));
     assert!(info.message.unwrap().contains("skipped"));
@@ -82,7 +84,7 @@ pub(crate) async fn a_skipped_run_tells_of_no_more_runs_than_its_limit(store: Te
 
     let made = store.enqueue(vec![NewRun { admit: Admit::Below(1), ..new("a") }], at(0)).await.unwrap();
 
-    let [Enqueued::Skipped(skipped)] = made[..] else { panic!("{made:?}") };
+    let [EnqueueOutcome::Skipped(skipped)] = made[..] else { panic!("{made:?}") };
     let message = store.run(skipped).await.unwrap().unwrap().message;
     assert_eq!(message.as_deref(), Some("skipped: the previous run had not finished"));
 }
@@ -93,7 +95,7 @@ pub(crate) async fn a_run_that_waits_for_a_retry_counts_as_not_over(store: Teste
 
     let made = store.enqueue(vec![NewRun { admit: Admit::Below(1), ..new("a") }], at(1)).await.unwrap();
 
-    assert!(matches!(made[0], Enqueued::Skipped(_)), "{made:?}");
+    assert!(matches!(made[0], EnqueueOutcome::Skipped(_)), "{made:?}");
 }
 
 pub(crate) async fn a_run_that_is_due_later_does_not_count_for_the_overlap_policy(store: Tested) {
@@ -105,8 +107,8 @@ pub(crate) async fn a_run_that_is_due_later_does_not_count_for_the_overlap_polic
     store.finish(success(claim.key).into()).await.unwrap();
     let later = store.enqueue(vec![below()], at(3600)).await.unwrap();
 
-    assert!(matches!(now[0], Enqueued::New(_)), "{now:?}");
-    assert!(matches!(later[0], Enqueued::Skipped(_)), "{later:?}");
+    assert!(matches!(now[0], EnqueueOutcome::New(_)), "{now:?}");
+    assert!(matches!(later[0], EnqueueOutcome::Skipped(_)), "{later:?}");
 }
 
 pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
@@ -117,8 +119,8 @@ pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
     store.fire(fire("b", vec![], at(7), at(7))).await.unwrap();
 
     let made = made.made();
-    assert!(matches!(made, [Enqueued::New(_), Enqueued::New(_)]), "{made:?}");
-    assert_eq!(again, Fired::Made(vec![Enqueued::Existing(made[1].run())]));
+    assert!(matches!(made, [EnqueueOutcome::New(_), EnqueueOutcome::New(_)]), "{made:?}");
+    assert_eq!(again, FireOutcome::Made(vec![EnqueueOutcome::Existing(made[1].run())]));
     let states = store.task_states().await.unwrap();
     assert_eq!(states[&task("a")], TaskState { cursor: Some(at(25)), fired: 2, ..TaskState::default() });
     assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), ..TaskState::default() });
@@ -139,8 +141,11 @@ pub(crate) async fn the_second_of_two_firings_that_expect_the_same_count_changes
     let second = store.fire(next(0, "other")).await.unwrap();
     let third = store.fire(Fire { memory: None, ..next(1, "") }).await.unwrap();
 
-    assert!(matches!((first.made(), third.made()), ([Enqueued::New(_)], [Enqueued::New(_)])), "{first:?} {third:?}");
-    assert_eq!(second, Fired::Stale);
+    assert!(
+        matches!((first.made(), third.made()), ([EnqueueOutcome::New(_)], [EnqueueOutcome::New(_)])),
+        "{first:?} {third:?}"
+    );
+    assert_eq!(second, FireOutcome::Stale);
     let state = store.task_states().await.unwrap().remove(&task("a")).unwrap();
     assert_eq!((state.fired, state.memory.as_deref()), (2, Some("one")));
 }
@@ -158,7 +163,7 @@ pub(crate) async fn firing_a_paused_task_makes_no_run_and_moves_the_cursor(store
 
     let made = store.fire(fire("a", vec![new("a")], at(10), at(10))).await.unwrap();
 
-    assert_eq!(made, Fired::Paused);
+    assert_eq!(made, FireOutcome::Paused);
     let state = store.task_states().await.unwrap().remove(&task("a")).unwrap();
     assert_eq!((state.cursor, state.paused), (Some(at(10)), Some(Pause { since: Some(at(1)), why: None })));
 }

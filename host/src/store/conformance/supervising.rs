@@ -67,7 +67,7 @@ pub(crate) async fn runs_that_fail_in_a_row_pause_their_task_once(store: Tested)
     assert_eq!((after_three.paused, after_three.standing.failures), (None, 3));
     assert_eq!(standing(&store, "a").await.failures, 3);
     assert!(claim(&store, &[("a", 9)], 9, 9).await.claims.is_empty());
-    assert_eq!(store.fire(fire("a", vec![scheduled("a")], at(9), at(9))).await.unwrap(), Fired::Paused);
+    assert_eq!(store.fire(fire("a", vec![scheduled("a")], at(9), at(9))).await.unwrap(), FireOutcome::Paused);
     let info = store.run(waiting).await.unwrap().unwrap();
     assert_eq!(info.why, Some(format!("its task is {}", paused.unwrap())));
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::RunState;
 use crate::schedule::Going;
-use crate::store::{Remember, Stands};
+use crate::store::{AwaitedRunState, UpdateMemory};
 
 async fn going(store: &Tested, seconds: i64) -> Going {
     store.watch(vec![task("a")], at(seconds)).await.unwrap().remove(&task("a")).unwrap_or_default().going
@@ -43,15 +43,15 @@ pub(crate) async fn a_run_is_found_by_its_dedup_key(store: Tested) {
     let claims = claim(&store, &[("a", 1)], 1, 0).await.claims;
     store.finish(Arc::new(failure(claims[0].key))).await.unwrap();
 
-    let found = store.stands(vec![key("a", "k"), key("b", "k"), key("a", "other"), key("c", "k")]).await.unwrap();
+    let found = store.run_states(vec![key("a", "k"), key("b", "k"), key("a", "other"), key("c", "k")]).await.unwrap();
 
-    let a = Stands { run: runs[0], state: RunState::Failed, ended_at: Some(at(1)) };
-    let b = Stands { run: runs[1], state: RunState::Waiting, ended_at: None };
+    let a = AwaitedRunState { run: runs[0], state: RunState::Failed, ended_at: Some(at(1)) };
+    let b = AwaitedRunState { run: runs[1], state: RunState::Waiting, ended_at: None };
     assert_eq!(found, [(key("a", "k"), a), (key("b", "k"), b)].into());
 }
 
 pub(crate) async fn the_second_of_two_updates_of_the_same_memory_changes_nothing(store: Tested) {
-    let remember = |from: Option<&str>, to: &str, pause: Option<&str>| Remember {
+    let remember = |from: Option<&str>, to: &str, pause: Option<&str>| UpdateMemory {
         task: task("a"),
         from: from.map(str::to_owned),
         to: to.to_owned(),
@@ -59,10 +59,10 @@ pub(crate) async fn the_second_of_two_updates_of_the_same_memory_changes_nothing
         now: at(3),
     };
 
-    assert!(store.remember(remember(None, "one", None)).await.unwrap());
-    assert!(!store.remember(remember(None, "other", Some("no"))).await.unwrap());
-    assert!(store.remember(remember(Some("one"), "two", Some("a reason"))).await.unwrap());
-    assert!(store.remember(remember(Some("two"), "three", Some("another"))).await.unwrap());
+    assert!(store.update_memory(remember(None, "one", None)).await.unwrap());
+    assert!(!store.update_memory(remember(None, "other", Some("no"))).await.unwrap());
+    assert!(store.update_memory(remember(Some("one"), "two", Some("a reason"))).await.unwrap());
+    assert!(store.update_memory(remember(Some("two"), "three", Some("another"))).await.unwrap());
 
     let state = store.watch(vec![task("a")], at(3)).await.unwrap().remove(&task("a")).unwrap().state;
     assert_eq!((state.memory.as_deref(), state.fired, state.cursor), (Some("three"), 0, Some(at(3))));

@@ -6,36 +6,36 @@ use futures_util::future::BoxFuture;
 use crate::store::Result;
 
 use super::errors::{self, Step};
-use super::lane::{Lane, Work};
+use super::lane::{Batcher, Work};
 use super::locks;
 use super::tx::Tx;
 
 /// A function of the transaction.
-type OfTx = Box<dyn for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Step<Done>> + Send + Sync>;
+type TxFn = Box<dyn for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Step<ActionResult>> + Send + Sync>;
 
 /// A piece of work that is a function of the transaction.
-pub(super) struct Act {
+pub(super) struct TxAction {
     /// A row that it locks and others want. All transactions lock such rows in one order, so that they cannot deadlock.
-    locks: Option<locks::Mutex>,
-    work: OfTx,
+    locks: Option<locks::LockedRow>,
+    work: TxFn,
 }
 
-/// The result of an [`Act`]; the caller knows its type.
-pub(super) type Done = Box<dyn std::any::Any + Send>;
+/// The result of an [`TxAction`]; the caller knows its type.
+pub(super) type ActionResult = Box<dyn std::any::Any + Send>;
 
-/// Does [`Act`]s in the order of the rows that they lock, and in the order of their requests where that is the same.
+/// Does [`TxAction`]s in the order of the rows that they lock, and in the order of their requests where that is the same.
 #[derive(Debug)]
-pub(super) struct Acts;
+pub(super) struct TxActions;
 
 #[async_trait]
-impl Work for Acts {
-    type Item = Act;
-    type Answer = Done;
+impl Work for TxActions {
+    type Item = TxAction;
+    type Answer = ActionResult;
 
-    async fn run(&self, tx: &mut Tx, items: &[&Act]) -> Step<Vec<Result<Done>>> {
+    async fn run(&self, tx: &mut Tx, items: &[&TxAction]) -> Step<Vec<Result<ActionResult>>> {
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.sort_by_key(|place| &items[*place].locks);
-        let mut answers: Vec<Option<Result<Done>>> = items.iter().map(|_| None).collect();
+        let mut answers: Vec<Option<Result<ActionResult>>> = items.iter().map(|_| None).collect();
         for place in order {
             answers[place] = Some(match (items[place].work)(&mut *tx).await {
                 Ok(done) => Ok(done),
@@ -47,18 +47,18 @@ impl Work for Acts {
     }
 }
 
-impl Lane<Acts> {
+impl Batcher<TxActions> {
     /// Has `work` done, and waits until it is committed.
-    pub(super) async fn act<T, F>(&self, locks: Option<locks::Mutex>, work: F) -> Result<T>
+    pub(super) async fn act<T, F>(&self, locks: Option<locks::LockedRow>, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'a> Fn(&'a mut Tx) -> BoxFuture<'a, Step<T>> + Send + Sync + 'static,
     {
-        let work: OfTx = Box::new(move |tx| {
+        let work: TxFn = Box::new(move |tx| {
             let doing = work(tx);
-            Box::pin(async move { Ok(Box::new(doing.await?) as Done) })
+            Box::pin(async move { Ok(Box::new(doing.await?) as ActionResult) })
         });
-        let done = self.ask(Act { locks, work }).await?;
+        let done = self.ask(TxAction { locks, work }).await?;
         Ok(*done.downcast::<T>().expect("an act's answer is what the act returns"))
     }
 }

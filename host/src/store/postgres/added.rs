@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::store::added::{
-    AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleError, ScheduleFilter,
-    ScheduleInfo, ScheduleKey, ScheduleProgress,
+    AddSchedule, Added, AddedSchedules, FireAdded, FireScheduleOutcome, LoadedSchedule, Reset, ScheduleError,
+    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::store::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
 use crate::store::{Result, StoreError};
@@ -52,7 +52,7 @@ impl AddedSchedules for PostgresStore {
         act!(self.acts, [key], |tx| reset(tx, &key, now))
     }
 
-    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
+    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FireScheduleOutcome>> {
         let due = Arc::new(due);
         act!(self.acts, [due], |tx| firing::fire(tx, &due))
     }
@@ -66,13 +66,13 @@ impl AddedSchedules for PostgresStore {
     }
 }
 
-/// Returns the condition for unfinished schedules of `whom` whose cursors are later than an instant. Its parameters are
-/// tenant and task, empty where `whom` has none, and the instant.
-fn ahead(whom: &Whom) -> String {
-    let of = match whom {
-        Whom::Task(_) => "tenant = $1 AND task = $2",
-        Whom::Tenant(_) => "tenant = $1 AND $2::text = ''",
-        Whom::All => "$1::text = '' AND $2::text = ''",
+/// Returns the condition for unfinished schedules of `target` whose cursors are later than an instant. Its parameters are
+/// tenant and task, empty where `target` has none, and the instant.
+fn ahead(target: &PauseTarget) -> String {
+    let of = match target {
+        PauseTarget::Task(_) => "tenant = $1 AND task = $2",
+        PauseTarget::Tenant(_) => "tenant = $1 AND $2::text = ''",
+        PauseTarget::All => "$1::text = '' AND $2::text = ''",
     };
     format!("{of} AND NOT deleted AND finished_at IS NULL AND cursor_at > $3")
 }
@@ -181,7 +181,7 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
             ],
         )
         .await?;
-    tx.told.schedules = true;
+    tx.hints.schedules = true;
     let info = info(&row)?;
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
@@ -204,7 +204,7 @@ async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Times
             &[&found.id, &next, &now.as_millis()],
         )
         .await?;
-        tx.told.schedules = true;
+        tx.hints.schedules = true;
     }
     Ok(found.info)
 }
@@ -235,7 +235,7 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     );
     match tx.query_opt(&sql, &[&looked.0.id, &version, &now.as_millis()]).await? {
         Some(row) => {
-            tx.told.schedules = true;
+            tx.hints.schedules = true;
             Ok(Reset::Moved(info(&row)?))
         }
         // The schedule has changed since the look.
@@ -243,10 +243,10 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     }
 }
 
-/// Moves the cursors of the schedules of `whom` that are later than `now` back to `now`. Their versions are drawn
+/// Moves the cursors of the schedules of `target` that are later than `now` back to `now`. Their versions are drawn
 /// together, as there may be a million of them; their rows are locked in the order in which hosts that fire them do it.
-pub(super) async fn reset_all_of(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()> {
-    let ((tenant, task), now, is_ahead) = (whom.names(), now.as_millis(), ahead(whom));
+pub(super) async fn reset_all_of(tx: &mut Tx, target: &PauseTarget, now: Timestamp) -> Step<()> {
+    let ((tenant, task), now, is_ahead) = (target.names(), now.as_millis(), ahead(target));
     let sql = format!("SELECT count(*) FROM schedules WHERE {is_ahead}");
     let ahead: i64 = tx.query_one(&sql, &[&tenant, &task, &now]).await?.get(0);
     if ahead == 0 {
@@ -261,7 +261,7 @@ pub(super) async fn reset_all_of(tx: &mut Tx, whom: &Whom, now: Timestamp) -> St
     );
     let before = latest.get::<_, i64>(0) - ahead;
     tx.execute(&sql, &[&tenant, &task, &now, &before, &ahead]).await?;
-    tx.told.schedules = true;
+    tx.hints.schedules = true;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::rows::{instant, maybe_instant, name, named, number, to_int, to_sql};
 use super::tx::Tx;
 use crate::run::ClaimKey;
 use crate::store::rules::cache::{self as rules, Condition, Found, Usage};
-use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, StoreError, WriteIf, Written};
+use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, StoreError, WriteIf, WriteOutcome};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -57,11 +57,11 @@ impl Sums {
 }
 
 /// See [`crate::store::Store::cache_write`].
-pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<Written> {
+pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<WriteOutcome> {
     let writer = enter(tx, &write.key.tenant, write.claim).await?;
     let mut seen = look(tx, write, writer).await?;
     if !is_allowed(tx, write, seen.entry).await? {
-        return if tx.doubt { written_before(tx, write, writer).await } else { Ok(Written::Conflict) };
+        return if tx.doubt { already_written(tx, write, writer).await } else { Ok(WriteOutcome::Conflict) };
     }
     if rules::exceeded(write, writer, &seen).is_some() {
         // Expired entries are absent to all readers, so deleting them changes nothing that a refusal must not change.
@@ -75,7 +75,7 @@ pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<Written> {
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
         locks::release(tx, &rules::refresh_lock(&write.key), claim).await?;
     }
-    Ok(Written::Yes(version))
+    Ok(WriteOutcome::Yes(version))
 }
 
 /// Locks the tenant's row. Returns the number of the task whose claim it is.
@@ -140,7 +140,7 @@ async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<b
 
 /// Answers a write that may have been done before, and whose condition no longer holds: if the entry is just as it
 /// would have been written, it was.
-async fn written_before(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Written> {
+async fn already_written(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<WriteOutcome> {
     let CacheKey { tenant, key } = &write.key;
     let row = tx
         .query_opt(
@@ -156,7 +156,7 @@ async fn written_before(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Ste
             ],
         )
         .await?;
-    Ok(row.map_or(Written::Conflict, |row| Written::Yes(number(&row, 0))))
+    Ok(row.map_or(WriteOutcome::Conflict, |row| WriteOutcome::Yes(number(&row, 0))))
 }
 
 /// Writes the entry, and counts it in place of the one before. Returns its version.

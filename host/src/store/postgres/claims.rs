@@ -19,7 +19,7 @@ use super::errors::Step;
 use super::lane::Work;
 use super::policies;
 use super::rows::{cause, instant, maybe_instant, small, task_key, to_int, to_sql};
-use super::tally::{self, Tally};
+use super::tally::{self, CounterChanges};
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::{Ask, Tx};
 use crate::run::{Claim, ClaimKey, RunId, RunState};
@@ -89,7 +89,7 @@ const FORCED: &str = formatcp!(
 pub(super) async fn look(tx: &Tx, request: &ClaimRequest) -> Step<Ready> {
     let now = request.now.as_millis();
     let asks: [Ask<'_>; 3] = [(policies::FIRST_START_BY, &[]), (FORCED, &[&now]), (&heads_sql(), &[])];
-    let rows = tx.flight(&asks).await?;
+    let rows = tx.pipeline(&asks).await?;
     let [first, forced, heads] = &rows[..] else { unreachable!("there are as many answers as questions") };
     let first_start_by = first.first().and_then(|row| maybe_instant(row, 0));
     // A run may still start at that instant; it is late, and cancelled, a millisecond after it.
@@ -184,7 +184,7 @@ impl Claiming {
             (&lock_sql(), &[&ids]),
             (RUNNING_OF_TASKS, &[&ids]),
         ];
-        let rows = tx.flight(&asks).await?;
+        let rows = tx.pipeline(&asks).await?;
         let [late, forced, locked, running] = &rows[..] else { unreachable!("there are as many answers as questions") };
         policies::cancel_those(tx, late, request.now).await?;
         let mut names: BTreeMap<i64, TaskKey> = heads.iter().map(|head| (head.id, head.key.clone())).collect();
@@ -248,7 +248,7 @@ impl Claiming {
                 ],
             )
             .await?;
-        let mut tally = Tally::default();
+        let mut tally = CounterChanges::default();
         let mut taken = HashMap::with_capacity(rows.len());
         for row in &rows {
             let task: i64 = row.get(3);
@@ -257,7 +257,7 @@ impl Claiming {
             change.enter(RunState::Running, 1);
             taken.insert(RunId(row.get(0)), claim(row, names[&task].clone())?);
         }
-        tx.told.changes |= !taken.is_empty();
+        tx.hints.changes |= !taken.is_empty();
         let sums = tally.columns(tx);
         tx.commit_with(&[(tally::WRITE, &sums.params())]).await?;
         Ok(candidates.iter().filter_map(|candidate| taken.remove(&candidate.run)).collect())

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_database_url_is_refused_with_the_reason() {
+    fn a_text_that_is_not_a_database_url_is_refused_with_the_reason() {
         for (bad, what) in [
             ("mysql://h/db", "begins with `postgres://`"),
             ("postgres://", "names no host"),

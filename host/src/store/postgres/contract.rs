@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
-use crate::pause::{Pauses, Whom};
+use crate::pause::{PauseTarget, Pauses};
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::store::cache::Cache;
 use crate::store::claims::Claims;
@@ -17,9 +17,10 @@ use crate::store::runs::Runs;
 use crate::store::schedules::Schedules;
 use crate::store::tasks::Tasks;
 use crate::store::{
-    AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Released, Remember,
-    Result, Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreStats, TaskState, Watched, Written,
+    AttemptInfo, AwaitedRunState, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome, Entry,
+    EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode, LockName, LockTaken,
+    NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store, StoreStats, TaskState,
+    TriggerState, UpdateMemory, WriteOutcome,
 };
 use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
@@ -34,7 +35,7 @@ use super::{
 
 #[async_trait]
 impl Runs for PostgresStore {
-    async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>> {
+    async fn enqueue(&self, runs: Vec<NewRun>, now: Timestamp) -> Result<Vec<EnqueueOutcome>> {
         self.enqueueing.ask(Enqueue::new(runs, now)).await
     }
 
@@ -61,7 +62,7 @@ impl Runs for PostgresStore {
         while act!(self.acts, [], |tx| published::prune(tx, now))? > 0 {}
         while act!(self.acts, [], |tx| cache::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
         while act!(self.acts, [], |tx| locks::forget(tx))? == locks::PIECE {}
-        let turn = partitions::turn(self, oldest, now).await?;
+        let turn = partitions::rotate(self, oldest, now).await?;
         if turn.busy {
             return Ok(turn.gone);
         }
@@ -144,32 +145,32 @@ impl Claims for PostgresStore {
 
 #[async_trait]
 impl Schedules for PostgresStore {
-    async fn fire(&self, fire: Fire) -> Result<Fired> {
+    async fn fire(&self, fire: Fire) -> Result<FireOutcome> {
         let fire = Arc::new(fire);
         act!(self.acts, self.row_of(&fire.task), [fire], |tx| runs::fire(tx, &fire))
     }
 
-    async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()> {
+    async fn begin_schedules(&self, begun: Vec<ScheduleStart>) -> Result<()> {
         let begun = Arc::new(begun);
         act!(self.acts, [begun], |tx| policies::begin_schedules(tx, &begun))
     }
 
-    async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()> {
+    async fn record_missed(&self, task: TaskKey, what: &str) -> Result<()> {
         let what = what.to_owned();
-        act!(self.acts, self.row_of(&task), [task, what], |tx| policies::leave_out(tx, &task, &what))
+        act!(self.acts, self.row_of(&task), [task, what], |tx| policies::record_missed(tx, &task, &what))
     }
 
-    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, Watched>> {
+    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, TriggerState>> {
         read!(self, |tx| schedules::watch(tx, &tasks, now))
     }
 
-    async fn stands(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, Stands>> {
-        read!(self, |tx| schedules::stands(tx, &runs))
+    async fn run_states(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, AwaitedRunState>> {
+        read!(self, |tx| schedules::run_states(tx, &runs))
     }
 
-    async fn remember(&self, remember: Remember) -> Result<bool> {
+    async fn update_memory(&self, remember: UpdateMemory) -> Result<bool> {
         let remember = Arc::new(remember);
-        act!(self.acts, self.row_of(&remember.task), [remember], |tx| schedules::remember(tx, &remember))
+        act!(self.acts, self.row_of(&remember.task), [remember], |tx| schedules::update_memory(tx, &remember))
     }
 }
 
@@ -187,12 +188,12 @@ impl Tasks for PostgresStore {
         read!(self, |tx| history::task_states_of(tx, &tenant))
     }
 
-    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {
-        act!(self.acts, self.rows_of(&whom), [whom, why], |tx| pauses::pause(tx, &whom, why.as_deref(), now))
+    async fn pause(&self, target: PauseTarget, why: Option<String>, now: Timestamp) -> Result<()> {
+        act!(self.acts, self.rows_of(&target), [target, why], |tx| pauses::pause(tx, &target, why.as_deref(), now))
     }
 
-    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()> {
-        act!(self.acts, self.rows_of(&whom), [whom], |tx| pauses::resume(tx, &whom, now))
+    async fn resume(&self, target: PauseTarget, now: Timestamp) -> Result<()> {
+        act!(self.acts, self.rows_of(&target), [target], |tx| pauses::resume(tx, &target, now))
     }
 
     async fn pauses(&self) -> Result<Pauses> {
@@ -235,14 +236,14 @@ impl Cache for PostgresStore {
         read!(self, |tx| cache::get(tx, &key, now))
     }
 
-    async fn cache_write(&self, write: CacheWrite) -> Result<Written> {
+    async fn cache_write(&self, write: CacheWrite) -> Result<WriteOutcome> {
         let write = Arc::new(write);
-        let locks = locks::Mutex::Cache(write.key.tenant.clone());
+        let locks = locks::LockedRow::Cache(write.key.tenant.clone());
         act!(self.guests, Some(locks), [write], |tx| cache::write(tx, &write))
     }
 
     async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool> {
-        let locks = locks::Mutex::Cache(key.tenant.clone());
+        let locks = locks::LockedRow::Cache(key.tenant.clone());
         act!(self.guests, Some(locks), [key], |tx| cache::delete(tx, &key, claim, now))
     }
 

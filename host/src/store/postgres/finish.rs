@@ -20,7 +20,7 @@ use super::extend::columns;
 use super::lane::Work;
 use super::loss;
 use super::prune;
-use super::tally::Tally;
+use super::tally::CounterChanges;
 use super::tasks::{self, STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
 use crate::run::{ClaimKey, RunState};
@@ -36,7 +36,7 @@ pub(super) struct Finishing {
 
 /// A task's standing within the transaction.
 #[derive(Clone, Debug)]
-struct Stands {
+struct TaskStanding {
     standing: Standing,
     paused: bool,
 }
@@ -49,7 +49,7 @@ impl Work for Finishing {
     async fn run(&self, tx: &mut Tx, items: &[&Arc<Finish>]) -> Step<Vec<Result<Consequence>>> {
         let claims: Vec<ClaimKey> = items.iter().map(|finish| finish.claim).collect();
         if tx.doubt {
-            self.doubtful().extend(claims.iter().copied());
+            self.unconfirmed().extend(claims.iter().copied());
         }
         let mut forgotten = HashMap::new();
         // Skips expired claims, whose leases may have been extended since.
@@ -72,7 +72,7 @@ impl Work for Finishing {
         }
         let mut answers: Vec<Result<Consequence>> =
             claims.iter().map(|claim| Err(StoreError::ClaimLost(*claim))).collect();
-        for (place, consequence) in self.written_before(tx, &claims, &lost).await? {
+        for (place, consequence) in self.already_written(tx, &claims, &lost).await? {
             answers[place] = Ok(consequence);
         }
         if ended.is_empty() {
@@ -89,15 +89,15 @@ impl Work for Finishing {
 }
 
 impl Finishing {
-    fn doubtful(&self) -> MutexGuard<'_, HashSet<ClaimKey>> {
+    fn unconfirmed(&self) -> MutexGuard<'_, HashSet<ClaimKey>> {
         self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns those of the `lost` claims whose ends an earlier transaction has written, although its commit was in
     /// doubt. The consequence for the task is its present standing.
-    async fn written_before(&self, tx: &Tx, claims: &[ClaimKey], lost: &[usize]) -> Step<Vec<(usize, Consequence)>> {
+    async fn already_written(&self, tx: &Tx, claims: &[ClaimKey], lost: &[usize]) -> Step<Vec<(usize, Consequence)>> {
         let doubtful: Vec<(usize, ClaimKey)> = {
-            let doubtful = self.doubtful();
+            let doubtful = self.unconfirmed();
             lost.iter().map(|place| (*place, claims[*place])).filter(|(_, claim)| doubtful.contains(claim)).collect()
         };
         if doubtful.is_empty() {
@@ -117,7 +117,7 @@ impl Finishing {
             .await?;
         let written: HashMap<(i64, i32), Standing> =
             rows.iter().map(|row| ((row.get(0), row.get(1)), standing(row, 2))).collect();
-        let mut known = self.doubtful();
+        let mut known = self.unconfirmed();
         let found = doubtful.into_iter().filter_map(|(place, claim)| {
             known.remove(&claim);
             let standing = *written.get(&(claim.run.0, i32::try_from(claim.attempt).ok()?))?;
@@ -127,15 +127,15 @@ impl Finishing {
     }
 }
 
-fn of_row(row: &Row, column: usize) -> Stands {
-    Stands { standing: standing(row, column), paused: pause(row, column).is_some() }
+fn of_row(row: &Row, column: usize) -> TaskStanding {
+    TaskStanding { standing: standing(row, column), paused: pause(row, column).is_some() }
 }
 
 /// Works out the consequences of the ends for their tasks, one after the other, and writes the tasks that change.
 async fn consequences(
     tx: &Tx,
     ended: &[(usize, Ended<'_>)],
-    stands: &mut BTreeMap<i64, Stands>,
+    stands: &mut BTreeMap<i64, TaskStanding>,
 ) -> Step<Vec<(usize, Consequence)>> {
     let first = follow(ended, stands);
     let changed: BTreeSet<i64> = stands
@@ -148,7 +148,7 @@ async fn consequences(
     }
     let mut rows = tasks::lock(tx, &changed.iter().copied().collect::<Vec<_>>()).await?;
     for row in &rows {
-        stands.insert(row.id, Stands { standing: row.standing, paused: row.paused.is_some() });
+        stands.insert(row.id, TaskStanding { standing: row.standing, paused: row.paused.is_some() });
     }
     // Tasks that are not locked stand as before: no end here changes them.
     let (consequences, after) = follow(ended, stands);
@@ -166,15 +166,15 @@ async fn consequences(
     Ok(consequences)
 }
 
-fn same(a: &Stands, b: &Stands) -> bool {
+fn same(a: &TaskStanding, b: &TaskStanding) -> bool {
     a.standing == b.standing && a.paused == b.paused
 }
 
 /// Returns the consequences of the ends, and how the tasks stand after them.
 fn follow(
     ended: &[(usize, Ended<'_>)],
-    stands: &BTreeMap<i64, Stands>,
-) -> (Vec<(usize, Consequence)>, BTreeMap<i64, Stands>) {
+    stands: &BTreeMap<i64, TaskStanding>,
+) -> (Vec<(usize, Consequence)>, BTreeMap<i64, TaskStanding>) {
     let mut after = stands.clone();
     let mut consequences = Vec::with_capacity(ended.len());
     for (place, one) in ended {
@@ -189,8 +189,8 @@ fn follow(
 }
 
 /// Returns the changes that the ends make to the sums.
-fn tally(ended: &[Ended<'_>]) -> Tally {
-    let mut tally = Tally::default();
+fn tally(ended: &[Ended<'_>]) -> CounterChanges {
+    let mut tally = CounterChanges::default();
     for one in ended {
         let change = tally.of(one.task);
         change.leave(RunState::Running, 1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::Row;
 
-use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
+use crate::run::{Accounts, CappedText, Output, Report, RunId, RunState};
 use crate::store::codes::{SUCCEEDED, WAITING, state_code};
 use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
@@ -123,7 +123,7 @@ pub(super) const ATTEMPT_COLUMNS: &str = "attempt, host, outcome, started_at, en
 /// Builds an attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &Row) -> Step<AttemptInfo> {
     let time = |column| Duration::from_micros(number(row, column));
-    let kept = |column: usize| Kept {
+    let kept = |column: usize| CappedText {
         text: row.get::<_, Option<String>>(column).unwrap_or_default(),
         cut: row.get(column + 1),
     };

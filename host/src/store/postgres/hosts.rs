@@ -65,7 +65,7 @@ async fn announce(tx: &mut Tx, announcement: &Announcement) -> Step<Announced> {
         .await?;
     match (takes_over, &row) {
         (true, _) => loss::confirm(tx, &host.name).await?,
-        (false, Some(_)) => loss::take_back(tx, &host.name, host.instance, *now).await?,
+        (false, Some(_)) => loss::retract_deaths(tx, &host.name, host.instance, *now).await?,
         (false, None) => {}
     }
     Ok(match row {

@@ -47,18 +47,18 @@ pub(super) trait Work: Send + Sync + 'static {
     async fn run(&self, tx: &mut Tx, items: &[&Self::Item]) -> Step<Vec<Result<Self::Answer>>>;
 }
 
-struct Asked<W: Work> {
+struct Queued<W: Work> {
     item: W::Item,
     reply: oneshot::Sender<Result<W::Answer>>,
 }
 
 /// A queue of one kind of work.
 #[derive(Debug)]
-pub(super) struct Lane<W: Work> {
-    queue: mpsc::UnboundedSender<Asked<W>>,
+pub(super) struct Batcher<W: Work> {
+    queue: mpsc::UnboundedSender<Queued<W>>,
 }
 
-impl<W: Work> Lane<W> {
+impl<W: Work> Batcher<W> {
     /// Starts a lane with one transaction in progress for each of `shards`, each of at most `most` pieces.
     pub(super) fn start(shared: &Arc<Shared>, work: W, shards: &[i16], most: usize) -> Self {
         let (queue, asked) = mpsc::unbounded_channel();
@@ -81,7 +81,7 @@ impl<W: Work> Lane<W> {
     pub(super) async fn ask(&self, item: W::Item) -> Result<W::Answer> {
         let stopped = || StoreError::Other("the store has stopped".into());
         let (reply, answer) = oneshot::channel();
-        self.queue.send(Asked { item, reply }).map_err(|_| stopped())?;
+        self.queue.send(Queued { item, reply }).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -92,7 +92,7 @@ struct Server<W: Work> {
     work: Arc<W>,
     shard: i16,
     most: usize,
-    asked: Arc<Mutex<mpsc::UnboundedReceiver<Asked<W>>>>,
+    asked: Arc<Mutex<mpsc::UnboundedReceiver<Queued<W>>>>,
 }
 
 impl<W: Work> Server<W> {
@@ -110,7 +110,7 @@ impl<W: Work> Server<W> {
         }
     }
 
-    async fn together(&self, batch: Vec<Asked<W>>) {
+    async fn together(&self, batch: Vec<Queued<W>>) {
         let items: Vec<&W::Item> = batch.iter().map(|asked| &asked.item).collect();
         match self.until_done(&items).await {
             Ok(answers) => answer(&self.shared, batch.into_iter().zip(answers)),
@@ -167,7 +167,7 @@ impl<W: Work> Server<W> {
         match self.work.run(&mut tx, items).await {
             Ok(answers) => {
                 tx.commit().await?;
-                self.shared.committed(tx.told);
+                self.shared.committed(tx.hints);
                 Ok(answers)
             }
             Err(failure) => {
@@ -181,7 +181,7 @@ impl<W: Work> Server<W> {
 }
 
 /// Sends the answers. A caller may have gone away by then; written work stays written.
-fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Asked<W>, Result<W::Answer>)>) {
+fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Queued<W>, Result<W::Answer>)>) {
     for (asked, answer) in answered {
         shared.count_write();
         drop(asked.reply.send(answer));

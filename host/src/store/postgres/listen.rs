@@ -15,7 +15,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 use tracing::{debug, warn};
 
-use crate::store::hints::{Hints, Told};
+use crate::store::hints::{HintSet, Hints};
 use crate::supervisor::Supervisor;
 
 use super::connect::Connector;
@@ -52,8 +52,8 @@ impl Listener {
     }
 
     /// Queues hints for the other hosts.
-    pub(super) fn tell(&self, told: Told) {
-        let bits = to_bits(told);
+    pub(super) fn notify(&self, hints: HintSet) {
+        let bits = to_bits(hints);
         if bits != 0 && self.pending.fetch_or(bits, Ordering::Relaxed) & bits != bits {
             self.wake.notify_one();
         }
@@ -76,7 +76,7 @@ struct Listening {
 }
 
 /// The reason for which a connection is not used any more.
-enum Over {
+enum CloseReason {
     Broken(String),
     /// The engine has no `LISTEN`.
     Unknown,
@@ -91,18 +91,18 @@ impl Listening {
                 None => self.connection(&config, NoTls).await,
             };
             match over {
-                Over::Unknown => {
-                    warn!("The database has no LISTEN: what other hosts do is found out by looking now and then");
+                CloseReason::Unknown => {
+                    warn!("The database has no LISTEN, so this host polls for the changes of others");
                     return;
                 }
-                Over::Broken(why) => debug!(why, "Not listening to the database, trying again in {AGAIN:?}"),
+                CloseReason::Broken(why) => debug!(why, "Not listening to the database, trying again in {AGAIN:?}"),
             }
             tokio::time::sleep(AGAIN).await;
         }
     }
 
     /// Listens and notifies with one connection, for as long as it is good.
-    async fn connection<T>(&self, config: &tokio_postgres::Config, tls: T) -> Over
+    async fn connection<T>(&self, config: &tokio_postgres::Config, tls: T) -> CloseReason
     where
         T: MakeTlsConnect<Socket> + Clone + Send + Sync,
         T::Stream: Send + Sync + 'static,
@@ -111,7 +111,7 @@ impl Listening {
     {
         let (client, mut connection) = match config.connect(tls).await {
             Ok(made) => made,
-            Err(error) => return Over::Broken(error.to_string()),
+            Err(error) => return CloseReason::Broken(error.to_string()),
         };
         let (heard, mut hearing) = mpsc::unbounded_channel();
         let driver = tokio::spawn(async move {
@@ -129,7 +129,7 @@ impl Listening {
         over
     }
 
-    async fn talk(&self, client: &Client, hearing: &mut mpsc::UnboundedReceiver<String>) -> Over {
+    async fn talk(&self, client: &Client, hearing: &mut mpsc::UnboundedReceiver<String>) -> CloseReason {
         // A hint may get lost when the server crashes, so it need not wait for the disk.
         let listen = format!("SET synchronous_commit = off; LISTEN \"{}\"", self.channel);
         match client.batch_execute(&listen).await {
@@ -138,27 +138,27 @@ impl Listening {
                 if [&SqlState::SYNTAX_ERROR, &SqlState::FEATURE_NOT_SUPPORTED]
                     .contains(&error.code().unwrap_or(&SqlState::INTERNAL_ERROR)) =>
             {
-                return Over::Unknown;
+                return CloseReason::Unknown;
             }
-            Err(error) => return Over::Broken(error.to_string()),
+            Err(error) => return CloseReason::Broken(error.to_string()),
         }
-        self.hints.tell(Told::ALL);
+        self.hints.notify(HintSet::ALL);
         let mut last = tokio::time::Instant::now() - CHANGES_EVERY;
         loop {
             tokio::select! {
                 payload = hearing.recv() => match payload {
                     Some(payload) => self.heard(&payload),
-                    None => return Over::Broken("the connection is closed".into()),
+                    None => return CloseReason::Broken("the connection is closed".into()),
                 },
                 () = self.wake.notified() => {
                     // A hint of changes alone is in no hurry, and waits for more of them.
-                    if self.pending.load(Ordering::Relaxed) == to_bits(Told { changes: true, ..Told::default() }) {
+                    if self.pending.load(Ordering::Relaxed) == to_bits(HintSet { changes: true, ..HintSet::default() }) {
                         tokio::time::sleep_until(last + CHANGES_EVERY).await;
                     }
                     last = tokio::time::Instant::now();
                     let payload = format!("{}:{}", self.instance, self.pending.swap(0, Ordering::Relaxed));
                     if let Err(error) = client.execute("SELECT pg_notify($1, $2)", &[&self.channel, &payload]).await {
-                        return Over::Broken(error.to_string());
+                        return CloseReason::Broken(error.to_string());
                     }
                 }
             }
@@ -169,19 +169,19 @@ impl Listening {
         let Some((from, bits)) = payload.split_once(':') else { return };
         let (Ok(from), Ok(bits)) = (from.parse::<i64>(), bits.parse::<u8>()) else { return };
         if from != self.instance {
-            self.hints.tell(from_bits(bits));
+            self.hints.notify(from_bits(bits));
         }
     }
 }
 
-fn to_bits(told: Told) -> u8 {
-    let bits = [told.runs, told.locks, told.changes, told.schedules, told.plugins];
+fn to_bits(hints: HintSet) -> u8 {
+    let bits = [hints.runs, hints.locks, hints.changes, hints.schedules, hints.plugins];
     bits.into_iter().rev().fold(0, |bits, bit| bits << 1 | u8::from(bit))
 }
 
-fn from_bits(bits: u8) -> Told {
+fn from_bits(bits: u8) -> HintSet {
     let bit = |place: u8| bits & (1 << place) != 0;
-    Told { runs: bit(0), locks: bit(1), changes: bit(2), schedules: bit(3), plugins: bit(4) }
+    HintSet { runs: bit(0), locks: bit(1), changes: bit(2), schedules: bit(3), plugins: bit(4) }
 }
 
 #[cfg(test)]
@@ -193,6 +193,6 @@ mod tests {
         for bits in 0..32 {
             assert_eq!(to_bits(from_bits(bits)), bits);
         }
-        assert_eq!(from_bits(to_bits(Told::ALL)), Told::ALL);
+        assert_eq!(from_bits(to_bits(HintSet::ALL)), HintSet::ALL);
     }
 }

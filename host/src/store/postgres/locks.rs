@@ -20,7 +20,7 @@ pub(super) const PIECE: u64 = 1000;
 
 /// A row that an act locks besides runs, in the order in which all transactions lock them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mutex {
+pub(super) enum LockedRow {
     /// The row of a task.
     Task(i64),
     /// A lock's name.
@@ -29,7 +29,7 @@ pub(super) enum Mutex {
     Cache(Name),
 }
 
-impl From<&LockName> for Mutex {
+impl From<&LockName> for LockedRow {
     fn from(lock: &LockName) -> Self {
         Self::Lock(lock.tenant.clone(), kind_code(lock.kind), lock.name.clone())
     }
@@ -238,14 +238,14 @@ pub(super) async fn release(tx: &mut Tx, lock: &LockName, claim: ClaimKey) -> St
             ],
         )
         .await?;
-    tx.told.locks |= released > 0;
+    tx.hints.locks |= released > 0;
     Ok(())
 }
 
 /// See [`crate::store::Store::leave_lock_queue`]. A run behind may take a lock that is free.
 pub(super) async fn leave(tx: &mut Tx, lock: &LockName, claim: ClaimKey) -> Step<()> {
     let left = give_up(tx, lock, claim).await?;
-    tx.told.locks |= left > 0;
+    tx.hints.locks |= left > 0;
     Ok(())
 }
 

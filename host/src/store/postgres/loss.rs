@@ -42,12 +42,12 @@ pub(super) async fn count(tx: &Tx, ended: &[(usize, Ended<'_>)]) -> Step<()> {
             &[&hosts, &presumed[0], &presumed[1], &presumed[2]],
         ),
     ];
-    tx.flight(&asks).await?;
+    tx.pipeline(&asks).await?;
     Ok(())
 }
 
 /// Takes back the deaths presumed of a life of `host` that is alive, and releases the runs held back for them.
-pub(super) async fn take_back(tx: &mut Tx, host: &str, instance: i64, now: Timestamp) -> Step<()> {
+pub(super) async fn retract_deaths(tx: &mut Tx, host: &str, instance: i64, now: Timestamp) -> Step<()> {
     let rows = tx
         .query("DELETE FROM presumed_deaths WHERE host = $1 AND instance = $2 RETURNING run", &[&host, &instance])
         .await?;
@@ -65,8 +65,8 @@ pub(super) async fn take_back(tx: &mut Tx, host: &str, instance: i64, now: Times
         &[&runs, &now.as_millis()],
     )
     .await?;
-    tx.told.runs = true;
-    tx.told.changes = true;
+    tx.hints.runs = true;
+    tx.hints.changes = true;
     Ok(())
 }
 
@@ -82,8 +82,8 @@ pub(super) async fn release(tx: &mut Tx, run: RunId, now: Timestamp) -> Step<Rel
         )
         .await?;
     if released > 0 {
-        tx.told.runs = true;
-        tx.told.changes = true;
+        tx.hints.runs = true;
+        tx.hints.changes = true;
         return Ok(Released::Done);
     }
     match tx.query_opt("SELECT state FROM runs WHERE id = $1", &[&run.0]).await? {

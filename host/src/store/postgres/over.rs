@@ -32,7 +32,7 @@ const KEPT: [&str; 18] = [
 ];
 
 /// The other columns' values; each is an expression over a live run `r` and the rest of the statement.
-pub(super) struct Over<'a> {
+pub(super) struct ArchiveColumns<'a> {
     pub(super) over_at: &'a str,
     pub(super) state: &'a str,
     pub(super) failures: &'a str,
@@ -43,10 +43,10 @@ pub(super) struct Over<'a> {
     pub(super) output: &'a str,
 }
 
-impl Over<'_> {
+impl ArchiveColumns<'_> {
     /// Describes a run that is cancelled before it starts.
-    pub(super) const fn called_off<'a>(over_at: &'a str, message: &'a str) -> Over<'a> {
-        Over {
+    pub(super) const fn cancelled_unstarted<'a>(over_at: &'a str, message: &'a str) -> ArchiveColumns<'a> {
+        ArchiveColumns {
             over_at,
             state: formatcp!("{CANCELLED}"),
             failures: "r.failures",
@@ -61,8 +61,8 @@ impl Over<'_> {
 
 /// Returns the part of a statement that moves the live runs `r` that `which` (`USING ... WHERE ...`) selects. The rest
 /// of it can read `gone`, which has all columns of these runs with their new values, and the columns in `besides`.
-pub(super) fn moving(over: &Over<'_>, which: &str, besides: &str) -> String {
-    let Over { over_at, state, failures, outcome, bytes, message, content_type, output } = over;
+pub(super) fn moving(over: &ArchiveColumns<'_>, which: &str, besides: &str) -> String {
+    let ArchiveColumns { over_at, state, failures, outcome, bytes, message, content_type, output } = over;
     let changed = [
         ("over_at", *over_at),
         ("state", state),

@@ -28,7 +28,7 @@ use super::history::TIME;
 use super::planner::READS_ALL_ROWS;
 use super::rows::state;
 use super::schema::{ATTEMPT_NUMBERS, RUN_NUMBERS};
-use super::tally::Tally;
+use super::tally::CounterChanges;
 use super::tx::Tx;
 use super::{PostgresStore, read};
 
@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The result of looking after partitions.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct PartitionRotation {
     /// Runs that were dropped with their days.
     pub(super) gone: u64,
     /// Other transactions use a day that must go: deleting its runs one by one would only be in their way.
@@ -76,7 +76,7 @@ fn make_sql(day: Day) -> Option<String> {
 
 /// The reason for which a day's partitions could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Without {
+enum NotMade {
     /// Another host has made them.
     Made,
     /// Rows of that day are in the default partition.
@@ -89,18 +89,18 @@ enum Without {
     Unknown,
 }
 
-impl Without {
+impl NotMade {
     fn because(error: &Error) -> Self {
-        const REASONS: [(SqlState, Without); 8] = [
-            (SqlState::DUPLICATE_TABLE, Without::Made),
+        const REASONS: [(SqlState, NotMade); 8] = [
+            (SqlState::DUPLICATE_TABLE, NotMade::Made),
             // The type of a table that is being created: chance decides which of its two names is in the way first.
-            (SqlState::DUPLICATE_OBJECT, Without::Made),
-            (SqlState::UNIQUE_VIOLATION, Without::Made),
-            (SqlState::INVALID_OBJECT_DEFINITION, Without::Made),
-            (SqlState::CHECK_VIOLATION, Without::Late),
-            (SqlState::INSUFFICIENT_PRIVILEGE, Without::Forbidden),
-            (SqlState::LOCK_NOT_AVAILABLE, Without::Busy),
-            (SqlState::T_R_DEADLOCK_DETECTED, Without::Busy),
+            (SqlState::DUPLICATE_OBJECT, NotMade::Made),
+            (SqlState::UNIQUE_VIOLATION, NotMade::Made),
+            (SqlState::INVALID_OBJECT_DEFINITION, NotMade::Made),
+            (SqlState::CHECK_VIOLATION, NotMade::Late),
+            (SqlState::INSUFFICIENT_PRIVILEGE, NotMade::Forbidden),
+            (SqlState::LOCK_NOT_AVAILABLE, NotMade::Busy),
+            (SqlState::T_R_DEADLOCK_DETECTED, NotMade::Busy),
         ];
         REASONS.iter().find(|(code, _)| error.code() == Some(code)).map_or(Self::Unknown, |(_, reason)| *reason)
     }
@@ -120,8 +120,8 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
     }
     for sql in Day::coming(now).filter(|day| !there.contains(day)).filter_map(make_sql) {
         if let Err(error) = client.batch_execute(&sql).await {
-            match Without::because(&error) {
-                Without::Unknown => return Err(translate(&error)),
+            match NotMade::because(&error) {
+                NotMade::Unknown => return Err(translate(&error)),
                 why => debug!(?why, %error, "A day has no partitions of its own"),
             }
         }
@@ -135,10 +135,10 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
 /// # Errors
 ///
 /// The database does not answer at all.
-pub(super) async fn turn(store: &PostgresStore, oldest: Timestamp, now: Timestamp) -> Result<Turn> {
+pub(super) async fn rotate(store: &PostgresStore, oldest: Timestamp, now: Timestamp) -> Result<PartitionRotation> {
     let this = (now.as_millis().div_euclid(HOUR), Day::of(oldest));
     if store.shared.turned.last() == Some(this) {
-        return Ok(Turn::default());
+        return Ok(PartitionRotation::default());
     }
     let there = read!(store, |tx| tables(tx))?;
     let mut whole = true;
@@ -147,7 +147,7 @@ pub(super) async fn turn(store: &PostgresStore, oldest: Timestamp, now: Timestam
             whole &= make(store, day).await;
         }
     }
-    let mut turn = Turn::default();
+    let mut turn = PartitionRotation::default();
     for day in there.into_iter().take_while(|day| day.end() <= oldest.as_millis()) {
         match drop_day(store, day).await {
             Ok(runs) => turn.gone += runs,
@@ -176,9 +176,9 @@ async fn make(store: &PostgresStore, day: Day) -> bool {
     let Some(sql) = make_sql(day) else { return true };
     match alone(store, &sql).await {
         Ok(()) => true,
-        Err(Failure::Sql(error)) => match Without::because(&error) {
-            Without::Busy => false,
-            Without::Unknown => {
+        Err(Failure::Sql(error)) => match NotMade::because(&error) {
+            NotMade::Busy => false,
+            NotMade::Unknown => {
                 warn!(%error, "Cannot make a day's partitions, trying again in an hour");
                 true
             }
@@ -214,7 +214,7 @@ async fn drop_day(store: &PostgresStore, day: Day) -> Step<u64> {
         match clear(&mut tx, &name).await {
             Ok(gone) => {
                 tx.commit().await?;
-                store.shared.committed(tx.told);
+                store.shared.committed(tx.hints);
                 info!(day = %name, runs = gone, "Dropped the history of a day");
                 Ok(gone)
             }
@@ -237,7 +237,7 @@ async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
     // fails at once.
     tx.batch(&format!("LOCK TABLE runs_{day}, attempts_{day} IN SHARE ROW EXCLUSIVE MODE NOWAIT; {READS_ALL_ROWS}"))
         .await?;
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     let mut gone = 0;
     let counted =
         format!("SELECT task, state, count(*), coalesce(sum(bytes), 0)::bigint FROM runs_{day} GROUP BY task, state");
@@ -274,7 +274,7 @@ async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
         tx.execute(&keys, &[&stay]).await?;
     }
     tally.write(tx).await?;
-    tx.told.changes |= gone > 0;
+    tx.hints.changes |= gone > 0;
     let detach =
         format!("ALTER TABLE runs DETACH PARTITION runs_{day}; ALTER TABLE attempts DETACH PARTITION attempts_{day}");
     tx.batch(&detach).await?;

@@ -6,7 +6,7 @@ use super::errors::Step;
 use super::rows::{maybe_instant, name, text};
 use super::tasks;
 use super::tx::Tx;
-use crate::pause::{Pauses, Whom};
+use crate::pause::{PauseTarget, Pauses};
 use crate::store::rules::pausing as rules;
 use crate::supervision::{Pause, Standing};
 use crate::task::TaskKey;
@@ -16,20 +16,20 @@ use crate::time::Timestamp;
 const ALL: &str = "";
 
 /// See [`crate::store::Store::pause`]. A claim in progress while a tenant or all are paused counts as an earlier one.
-pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
+pub(super) async fn pause(tx: &mut Tx, target: &PauseTarget, why: Option<&str>, now: Timestamp) -> Step<()> {
     let why = why.map(text);
-    let tenant = match whom {
-        Whom::Task(task) => {
+    let tenant = match target {
+        PauseTarget::Task(task) => {
             let mut row = tasks::lock_one(tx, task).await?;
             if let Some(pause) = Pause::over(row.paused.as_ref(), why.as_deref(), now) {
                 row.paused = Some(pause);
                 tasks::write(tx, &row).await?;
-                tx.told.changes = true;
+                tx.hints.changes = true;
             }
             return Ok(());
         }
-        Whom::Tenant(tenant) => tenant.as_str(),
-        Whom::All => ALL,
+        PauseTarget::Tenant(tenant) => tenant.as_str(),
+        PauseTarget::All => ALL,
     };
     // The same rule as `Pause::over`.
     let changed = tx
@@ -40,18 +40,18 @@ pub(super) async fn pause(tx: &mut Tx, whom: &Whom, why: Option<&str>, now: Time
             &[&tenant, &now.as_millis(), &why],
         )
         .await?;
-    tx.told.changes |= changed > 0;
+    tx.hints.changes |= changed > 0;
     Ok(())
 }
 
 /// See [`crate::store::Store::resume`].
-pub(super) async fn resume(tx: &mut Tx, whom: &Whom, now: Timestamp) -> Step<()> {
-    match whom {
-        Whom::Task(task) => resume_task(tx, task, now).await?,
-        Whom::Tenant(tenant) => resume_many(tx, Some(tenant.as_str()), now).await?,
-        Whom::All => resume_many(tx, None, now).await?,
+pub(super) async fn resume(tx: &mut Tx, target: &PauseTarget, now: Timestamp) -> Step<()> {
+    match target {
+        PauseTarget::Task(task) => resume_task(tx, task, now).await?,
+        PauseTarget::Tenant(tenant) => resume_many(tx, Some(tenant.as_str()), now).await?,
+        PauseTarget::All => resume_many(tx, None, now).await?,
     }
-    added::reset_all_of(tx, whom, now).await
+    added::reset_all_of(tx, target, now).await
 }
 
 async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<()> {
@@ -67,8 +67,8 @@ async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<
             &[&tenant, &now.as_millis(), &was_paused],
         )
         .await?;
-    tx.told.runs |= was_paused || moved > 0;
-    tx.told.changes |= was_paused || moved > 0;
+    tx.hints.runs |= was_paused || moved > 0;
+    tx.hints.changes |= was_paused || moved > 0;
     Ok(())
 }
 
@@ -86,8 +86,8 @@ async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
     row.standing = Standing::default();
     row.left_out = None;
     tasks::write(tx, &row).await?;
-    tx.told.runs = true;
-    tx.told.changes = true;
+    tx.hints.runs = true;
+    tx.hints.changes = true;
     Ok(())
 }
 

@@ -6,16 +6,16 @@ use const_format::formatcp;
 use tokio_postgres::Row;
 
 use super::errors::Step;
-use super::over::{Over, moving};
+use super::over::{ArchiveColumns, moving};
 use super::rows::{instant, maybe_instant, state, text, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::Tally;
+use super::tally::CounterChanges;
 use super::tasks;
 use super::tx::Tx;
 use crate::run::{RunId, RunState};
 use crate::store::codes::WAITING;
 use crate::store::rules::finish::started_too_late;
-use crate::store::{Begun, Cancelled, StoreError};
+use crate::store::{Cancelled, ScheduleStart, StoreError};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -24,10 +24,10 @@ use crate::time::Timestamp;
 pub(super) const LATE: usize = 2000;
 
 /// See [`crate::store::Store::begin_schedules`].
-pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[Begun]) -> Step<()> {
+pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[ScheduleStart]) -> Step<()> {
     let keys: Vec<TaskKey> = begun.iter().map(|begun| begun.task.clone()).collect();
     let ids = tasks::intern(tx, &keys).await?;
-    let wanted: BTreeMap<i64, &Begun> = ids.into_iter().zip(begun).collect();
+    let wanted: BTreeMap<i64, &ScheduleStart> = ids.into_iter().zip(begun).collect();
     // All transactions lock tasks in this order.
     let locked = tasks::lock(tx, &wanted.keys().copied().collect::<Vec<_>>()).await?;
     let (mut changed, mut schedules, mut nows) = (Vec::new(), Vec::new(), Vec::new());
@@ -57,8 +57,8 @@ pub(super) async fn begin_schedules(tx: &mut Tx, begun: &[Begun]) -> Step<()> {
     Ok(())
 }
 
-/// See [`crate::store::Store::leave_out`].
-pub(super) async fn leave_out(tx: &mut Tx, task: &TaskKey, what: &str) -> Step<()> {
+/// See [`crate::store::Store::record_missed`].
+pub(super) async fn record_missed(tx: &mut Tx, task: &TaskKey, what: &str) -> Step<()> {
     let id = tasks::intern_one(tx, task).await?;
     tx.execute("UPDATE tasks SET left_out = $2 WHERE id = $1", &[&id, &text(what)]).await?;
     Ok(())
@@ -90,30 +90,30 @@ pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> S
     if late.is_empty() {
         return Ok(0);
     }
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     let (mut runs, mut said) = (Vec::with_capacity(late.len()), Vec::with_capacity(late.len()));
     for row in late {
         let (run_at, start_by) = (instant(row, 3), instant(row, 4));
         runs.push(row.get::<_, i64>(0));
         said.push(started_too_late(start_by, run_at));
-        called_off(&mut tally, row.get(1), row.get(2));
+        count_cancelled(&mut tally, row.get(1), row.get(2));
     }
-    call_off(tx, &runs, &said, now).await?;
+    cancel_waiting(tx, &runs, &said, now).await?;
     tally.write(tx).await?;
-    tx.told.changes = true;
+    tx.hints.changes = true;
     Ok(late.len() as u64)
 }
 
 /// Cancels waiting runs that are locked, each with its message.
-async fn call_off(tx: &Tx, runs: &[i64], said: &[String], now: Timestamp) -> Step<()> {
+async fn cancel_waiting(tx: &Tx, runs: &[i64], said: &[String], now: Timestamp) -> Step<()> {
     let which = "USING unnest($1::bigint[], $2::text[]) AS n(id, message) WHERE r.id = ANY (ARRAY[n.id])";
-    let sql = format!("{} SELECT", moving(&Over::called_off("$3::bigint", "n.message"), which, ""));
+    let sql = format!("{} SELECT", moving(&ArchiveColumns::cancelled_unstarted("$3::bigint", "n.message"), which, ""));
     tx.query(&sql, &[&runs, &said, &now.as_millis()]).await?;
     Ok(())
 }
 
 /// Counts a waiting run as cancelled.
-fn called_off(tally: &mut Tally, task: i64, bytes: i64) {
+fn count_cancelled(tally: &mut CounterChanges, task: i64, bytes: i64) {
     let change = tally.of(task);
     change.leave(RunState::Waiting, 1);
     change.enter(RunState::Cancelled, 1);
@@ -135,18 +135,18 @@ pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp
     let Some(row) = tx.query_opt(sql, &[&run.0]).await? else {
         return over(tx, run, &reason, now).await;
     };
-    tx.told.changes = true;
+    tx.hints.changes = true;
     if state(&row, 0)? == RunState::Running {
         // The first reason stays.
         tx.query("UPDATE runs_live SET cancel = $2 WHERE id = $1 AND cancel IS NULL", &[&run.0, &reason]).await?;
         return Ok(Cancelled::Requested);
     }
-    call_off(tx, &[run.0], &[reason.into_owned()], now).await?;
+    cancel_waiting(tx, &[run.0], &[reason.into_owned()], now).await?;
     if row.get::<_, i32>(3) > 0 {
         move_attempts(tx, &[run.0], now).await?;
     }
-    let mut tally = Tally::default();
-    called_off(&mut tally, row.get(1), row.get(2));
+    let mut tally = CounterChanges::default();
+    count_cancelled(&mut tally, row.get(1), row.get(2));
     tally.write(tx).await?;
     Ok(Cancelled::Done)
 }

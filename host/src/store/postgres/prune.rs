@@ -15,7 +15,7 @@ use super::day::day_after;
 use super::errors::Step;
 use super::rows::{code, state, to_int, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::Tally;
+use super::tally::CounterChanges;
 use super::tx::Tx;
 
 /// Runs (or entries, or schedules) that are deleted in one transaction. One wait for the disk, and one search, serves
@@ -103,7 +103,7 @@ pub(super) async fn delete(tx: &mut Tx, runs: &[RunId]) -> Step<u64> {
     if gone.is_empty() {
         return Ok(0);
     }
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     let (mut ids, mut tasks, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     let mut tried: Vec<i64> = Vec::new();
     for row in &gone {
@@ -132,6 +132,6 @@ pub(super) async fn delete(tx: &mut Tx, runs: &[RunId]) -> Step<u64> {
         .await?;
     }
     tally.write(tx).await?;
-    tx.told.changes = true;
+    tx.hints.changes = true;
     Ok(gone.len() as u64)
 }

@@ -97,7 +97,7 @@ async fn publish(tx: &mut Tx, plugin: &Publish) -> Step<u64> {
         &[&tenant, &name, &version, digest, &to_sql(component.len()), manifest, host, &now.as_millis()],
     )
     .await?;
-    tx.told.plugins = true;
+    tx.hints.plugins = true;
     Ok(version.unsigned_abs())
 }
 
@@ -164,7 +164,7 @@ async fn withdraw(tx: &mut Tx, key: &PluginKey, version: u64, now: Timestamp) ->
             &[&tenant, &name, &to_sql(version), &next, &now.as_millis()],
         )
         .await?;
-    tx.told.plugins |= withdrawn > 0;
+    tx.hints.plugins |= withdrawn > 0;
     Ok(withdrawn > 0)
 }
 

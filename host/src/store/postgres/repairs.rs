@@ -61,6 +61,6 @@ async fn repair(tx: &mut Tx, now: Timestamp) -> Step<Repaired> {
         )
         .await?;
     tx.execute("UPDATE hosts SET alive_until = $1, seen_at = $1 WHERE seen_at > $2", &[&at, &limit]).await?;
-    (tx.told.runs, tx.told.changes, tx.told.schedules) = (true, true, true);
+    (tx.hints.runs, tx.hints.changes, tx.hints.schedules) = (true, true, true);
     Ok(Repaired { tasks, runs, schedules, entries })
 }

@@ -12,17 +12,17 @@ use tokio_postgres::types::ToSql;
 use crate::run::{RunId, RunState};
 use crate::store::codes::{RUNNING, WAITING, cause_code, state_code};
 use crate::store::rules::finish::replaced_by;
-use crate::store::{Admit, Enqueued, Fire, Fired, NewRun, ROW_BYTES, Result};
+use crate::store::{Admit, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, Result};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 use super::errors::Step;
 use super::lane::Work;
-use super::over::{Over, moving};
+use super::over::{ArchiveColumns, moving};
 use super::policies;
 use super::rows::{code, text, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::{self, Tally};
+use super::tally::{self, CounterChanges};
 use super::tasks::{self, intern};
 use super::tx::Tx;
 
@@ -48,9 +48,9 @@ pub(super) struct Enqueueing;
 #[async_trait]
 impl Work for Enqueueing {
     type Item = Enqueue;
-    type Answer = Vec<Enqueued>;
+    type Answer = Vec<EnqueueOutcome>;
 
-    async fn run(&self, tx: &mut Tx, items: &[&Enqueue]) -> Step<Vec<Result<Vec<Enqueued>>>> {
+    async fn run(&self, tx: &mut Tx, items: &[&Enqueue]) -> Step<Vec<Result<Vec<EnqueueOutcome>>>> {
         let new: Vec<&&Enqueue> = items.iter().filter(|item| !item.ids.initialized()).collect();
         let mut ids = tx.next("run_ids", new.iter().map(|item| item.runs.len()).sum()).await?;
         for item in new {
@@ -72,10 +72,10 @@ impl Work for Enqueueing {
             (wanted.iter().map(Vec::len).collect(), wanted.iter().flatten().collect());
         if !tx.doubt && all.iter().all(|one| one.run.admit == Admit::Always && one.run.dedup.is_none()) {
             insert_plain(tx, &all).await?;
-            let mut made = all.iter().map(|one| Enqueued::New(RunId(one.id)));
+            let mut made = all.iter().map(|one| EnqueueOutcome::New(RunId(one.id)));
             return Ok(sizes.into_iter().map(|size| Ok(made.by_ref().take(size).collect())).collect());
         }
-        let mut tally = Tally::default();
+        let mut tally = CounterChanges::default();
         let mut made = Vec::with_capacity(items.len());
         if all.iter().all(|one| one.run.admit == Admit::Always) {
             let all: Vec<Wanted<'_>> = all.into_iter().cloned().collect();
@@ -92,7 +92,12 @@ impl Work for Enqueueing {
 }
 
 /// Makes `runs` within a transaction that does more. The caller writes the tally.
-pub(super) async fn make(tx: &mut Tx, tally: &mut Tally, runs: &[NewRun], now: Timestamp) -> Step<Vec<Enqueued>> {
+pub(super) async fn make(
+    tx: &mut Tx,
+    tally: &mut CounterChanges,
+    runs: &[NewRun],
+    now: Timestamp,
+) -> Step<Vec<EnqueueOutcome>> {
     if runs.is_empty() {
         return Ok(Vec::new());
     }
@@ -104,27 +109,27 @@ pub(super) async fn make(tx: &mut Tx, tally: &mut Tally, runs: &[NewRun], now: T
 }
 
 /// See [`crate::store::Store::fire`].
-pub(super) async fn fire(tx: &mut Tx, fire: &Fire) -> Step<Fired> {
+pub(super) async fn fire(tx: &mut Tx, fire: &Fire) -> Step<FireOutcome> {
     let mut row = tasks::lock_one(tx, &fire.task).await?;
     if fire.expect.is_some_and(|expected| expected != row.fired) {
-        return Ok(Fired::Stale);
+        return Ok(FireOutcome::Stale);
     }
     // Another host may have dealt with later instants already.
     row.cursor = row.cursor.max(Some(fire.cursor));
     if row.is_paused() {
         tasks::write(tx, &row).await?;
-        return Ok(Fired::Paused);
+        return Ok(FireOutcome::Paused);
     }
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     let made = make(tx, &mut tally, &fire.runs, fire.now).await?;
-    let new = made.iter().filter(|made| !matches!(made, Enqueued::Existing(_))).count();
+    let new = made.iter().filter(|made| !matches!(made, EnqueueOutcome::Existing(_))).count();
     row.fired += new as u64;
     if let Some(memory) = &fire.memory {
         row.memory = Some(memory.clone());
     }
     tasks::write(tx, &row).await?;
     tally.write(tx).await?;
-    Ok(Fired::Made(made))
+    Ok(FireOutcome::Made(made))
 }
 
 /// A run that is about to be written.
@@ -149,7 +154,7 @@ impl Wanted<'_> {
 }
 
 /// Makes runs one after the other where that matters, else together.
-async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<Vec<Enqueued>> {
+async fn admit(tx: &mut Tx, tally: &mut CounterChanges, wanted: Vec<Wanted<'_>>) -> Step<Vec<EnqueueOutcome>> {
     if wanted.iter().all(|wanted| wanted.run.admit == Admit::Always) {
         return insert(tx, tally, &wanted).await;
     }
@@ -159,7 +164,7 @@ async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<
     let mut made = Vec::with_capacity(wanted.len());
     for mut one in wanted {
         if let Some(run) = existing(tx, &one).await? {
-            made.push(Enqueued::Existing(run));
+            made.push(EnqueueOutcome::Existing(run));
             continue;
         }
         let mut ended = Vec::new();
@@ -173,7 +178,7 @@ async fn admit(tx: &mut Tx, tally: &mut Tally, wanted: Vec<Wanted<'_>>) -> Step<
         }
         let entered = insert(tx, tally, std::slice::from_ref(&one)).await?.remove(0);
         made.push(match entered {
-            Enqueued::New(run) if !ended.is_empty() => Enqueued::Replacing { run, ended },
+            EnqueueOutcome::New(run) if !ended.is_empty() => EnqueueOutcome::Replacing { run, ended },
             other => other,
         });
     }
@@ -201,7 +206,7 @@ fn plain_sql() -> String {
 
 /// Writes runs, all with one statement. For a run whose key is taken (by another, or by an earlier one of these) the
 /// answer is the run that has it.
-async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<Vec<Enqueued>> {
+async fn insert(tx: &mut Tx, tally: &mut CounterChanges, wanted: &[Wanted<'_>]) -> Step<Vec<EnqueueOutcome>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -240,15 +245,15 @@ async fn insert(tx: &mut Tx, tally: &mut Tally, wanted: &[Wanted<'_>]) -> Step<V
                 change.bytes += wanted.bytes();
             }
         }
-        tx.told.runs |= wanted.skipped.is_none();
-        tx.told.changes = true;
+        tx.hints.runs |= wanted.skipped.is_none();
+        tx.hints.changes = true;
     }
     let taken: Vec<&Wanted<'_>> = new.iter().filter(|wanted| !written.contains(&wanted.id)).copied().collect();
     let others = holders(tx, &taken).await?;
     let answer = |wanted: &Wanted<'_>| match others.get(&wanted.id) {
-        Some(other) => Enqueued::Existing(*other),
-        None if wanted.skipped.is_some() => Enqueued::Skipped(RunId(wanted.id)),
-        None => Enqueued::New(RunId(wanted.id)),
+        Some(other) => EnqueueOutcome::Existing(*other),
+        None if wanted.skipped.is_some() => EnqueueOutcome::Skipped(RunId(wanted.id)),
+        None => EnqueueOutcome::New(RunId(wanted.id)),
     };
     Ok(wanted.iter().map(answer).collect())
 }
@@ -258,11 +263,11 @@ async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     for one in wanted {
         tally.of(one.task).enter(RunState::Waiting, 1);
     }
-    (tx.told.runs, tx.told.changes) = (true, true);
+    (tx.hints.runs, tx.hints.changes) = (true, true);
     let (rows, sums) = (Columns::of(wanted), tally.columns(tx));
     let insert = plain_sql();
     tx.commit_with(&[(&insert, &rows.params()), (tally::WRITE, &sums.params())]).await?;
@@ -372,10 +377,10 @@ impl<'a> Columns<'a> {
 }
 
 /// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
-async fn replace(tx: &mut Tx, tally: &mut Tally, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
+async fn replace(tx: &mut Tx, tally: &mut CounterChanges, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
     let reason = replaced_by(by);
     let which = formatcp!("WHERE r.state = {WAITING} AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)");
-    let called_off = moving(&Over::called_off("$3::bigint", "$2::text"), which, "");
+    let called_off = moving(&ArchiveColumns::cancelled_unstarted("$3::bigint", "$2::text"), which, "");
     let sql = format!("{called_off} SELECT id, bytes FROM gone");
     let waited = tx.query(&sql, &[&task, &reason, &now.as_millis()]).await?;
     if !waited.is_empty() {

@@ -8,7 +8,7 @@ use crate::run::RunId;
 use crate::schedule::Going;
 use crate::store::codes::WAITING;
 use crate::store::rules::pausing;
-use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
+use crate::store::{AwaitedRunState, RunKey, TaskState, TriggerState, UpdateMemory};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -18,7 +18,7 @@ use super::tasks::{self, STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
 
 /// See [`crate::store::Store::watch`].
-pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BTreeMap<TaskKey, Watched>> {
+pub(super) async fn watch(tx: &Tx, tasks: &[TaskKey], now: Timestamp) -> Step<BTreeMap<TaskKey, TriggerState>> {
     let tenants: Vec<&str> = tasks.iter().map(|task| task.tenant.as_str()).collect();
     let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
     // Counts the waiting runs that are due and those that were tried before, each by an index of its own.
@@ -42,7 +42,7 @@ fn asked<'a, T>(all: &'a [T], row: &Row) -> Option<&'a T> {
     usize::try_from(row.get::<_, i64>(0) - 1).ok().and_then(|place| all.get(place))
 }
 
-fn watched(row: &Row) -> Watched {
+fn watched(row: &Row) -> TriggerState {
     let state = TaskState {
         cursor: maybe_instant(row, 1),
         paused: pause(row, 2),
@@ -53,11 +53,11 @@ fn watched(row: &Row) -> Watched {
         left_out: row.get(11),
     };
     let alive = u32::try_from(row.get::<_, i64>(13).max(0)).unwrap_or(u32::MAX);
-    Watched { state, going: Going { failed: maybe_instant(row, 12), alive } }
+    TriggerState { state, going: Going { failed: maybe_instant(row, 12), alive } }
 }
 
-/// See [`crate::store::Store::stands`].
-pub(super) async fn stands(tx: &Tx, runs: &[RunKey]) -> Step<BTreeMap<RunKey, Stands>> {
+/// See [`crate::store::Store::run_states`].
+pub(super) async fn run_states(tx: &Tx, runs: &[RunKey]) -> Step<BTreeMap<RunKey, AwaitedRunState>> {
     let tenants: Vec<&str> = runs.iter().map(|(task, _)| task.tenant.as_str()).collect();
     let names: Vec<&str> = runs.iter().map(|(task, _)| task.task.as_str()).collect();
     let keys: Vec<_> = runs.iter().map(|(_, key)| text(key)).collect();
@@ -73,15 +73,15 @@ pub(super) async fn stands(tx: &Tx, runs: &[RunKey]) -> Step<BTreeMap<RunKey, St
     let mut found = BTreeMap::new();
     for row in &rows {
         if let Some(key) = asked(runs, row) {
-            let stands = Stands { run: RunId(row.get(1)), state: state(row, 2)?, ended_at: over_at(row, 3) };
+            let stands = AwaitedRunState { run: RunId(row.get(1)), state: state(row, 2)?, ended_at: over_at(row, 3) };
             found.insert(key.clone(), stands);
         }
     }
     Ok(found)
 }
 
-/// See [`crate::store::Store::remember`].
-pub(super) async fn remember(tx: &mut Tx, remember: &Remember) -> Step<bool> {
+/// See [`crate::store::Store::update_memory`].
+pub(super) async fn update_memory(tx: &mut Tx, remember: &UpdateMemory) -> Step<bool> {
     let mut row = tasks::lock_one(tx, &remember.task).await?;
     let to = text(&remember.to);
     if row.memory != remember.from {
@@ -90,8 +90,8 @@ pub(super) async fn remember(tx: &mut Tx, remember: &Remember) -> Step<bool> {
     }
     row.memory = Some(to.into_owned());
     let pause = remember.pause.as_deref().map(|why| text(why).into_owned());
-    let remember = Remember { pause, ..remember.clone() };
-    tx.told.changes |= pausing::remember(&remember, &mut row.cursor, &mut row.paused);
+    let remember = UpdateMemory { pause, ..remember.clone() };
+    tx.hints.changes |= pausing::update_memory(&remember, &mut row.cursor, &mut row.paused);
     tasks::write(tx, &row).await?;
     Ok(true)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_postgres::Pool;
 
-use crate::store::hints::{Hints, Told};
+use crate::store::hints::{HintSet, Hints};
 use crate::task::TaskKey;
 
 use super::day::Day;
@@ -17,7 +17,7 @@ use super::listen::Listener;
 pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) tasks: TaskIds,
-    pub(super) turned: Turned,
+    pub(super) turned: LastRotation,
     pub(super) hints: Arc<Hints>,
     /// Sends hints to the other hosts.
     pub(super) listener: Listener,
@@ -27,18 +27,18 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Counts a committed transaction, and sends its hints.
-    pub(super) fn committed(&self, told: Told) {
+    pub(super) fn committed(&self, hints: HintSet) {
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.tell(told);
+        self.notify(hints);
     }
 
     pub(super) fn count_write(&self) {
         self.writes.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn tell(&self, told: Told) {
-        self.hints.tell(told);
-        self.listener.tell(told);
+    pub(super) fn notify(&self, hints: HintSet) {
+        self.hints.notify(hints);
+        self.listener.notify(hints);
     }
 }
 
@@ -61,9 +61,9 @@ impl TaskIds {
 
 /// The last look after partitions: its hour, and the day up to which they were dropped.
 #[derive(Debug, Default)]
-pub(super) struct Turned(Mutex<Option<(i64, Day)>>);
+pub(super) struct LastRotation(Mutex<Option<(i64, Day)>>);
 
-impl Turned {
+impl LastRotation {
     pub(super) fn last(&self) -> Option<(i64, Day)> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// A transaction's changes to the sums, by task.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CounterChanges {
     tasks: BTreeMap<i64, Change>,
 }
 
@@ -53,7 +53,7 @@ impl Change {
     }
 }
 
-impl Tally {
+impl CounterChanges {
     /// Returns the changes for a task.
     pub(super) fn of(&mut self, task: i64) -> &mut Change {
         self.tasks.entry(task).or_default()
@@ -82,7 +82,7 @@ impl Tally {
     }
 }
 
-/// A [`Tally`] as the columns of rows.
+/// A [`CounterChanges`] as the columns of rows.
 #[derive(Debug)]
 pub(super) struct Columns {
     tasks: Vec<i64>,
@@ -103,7 +103,7 @@ impl Columns {
     }
 }
 
-/// Adds a [`Tally`] to the sums.
+/// Adds a [`CounterChanges`] to the sums.
 pub(super) const WRITE: &str = "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
      latest_success, latest_success_at, latest_failure_at) \
      SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, \

@@ -12,7 +12,7 @@ use crate::run::RunState;
 use crate::store::CacheWrite;
 use crate::store::Cancelled;
 use crate::store::ClaimRequest;
-use crate::store::Enqueued;
+use crate::store::EnqueueOutcome;
 use crate::store::Finish;
 use crate::store::LockMode;
 use crate::store::LockName;
@@ -120,7 +120,7 @@ fn keyed(text: &str, key: &str) -> NewRun {
 }
 
 async fn enqueue(store: &PostgresStore, runs: Vec<NewRun>) -> Vec<RunId> {
-    store.enqueue(runs, NOW).await.unwrap().iter().map(Enqueued::run).collect()
+    store.enqueue(runs, NOW).await.unwrap().iter().map(EnqueueOutcome::run).collect()
 }
 
 /// Claims up to nine runs of the task `text`.
@@ -228,8 +228,8 @@ async fn a_nul_is_kept_in_names_and_values_and_replaced_in_texts() {
     end.report.backtrace = Some("a\0backtrace".into());
     end.report.log.text = "a\0log".into();
     store.finish(end.into()).await.unwrap();
-    store.pause(Whom::Task(task("a")), Some("a\0reason".into()), NOW).await.unwrap();
-    store.leave_out(task("a"), "left\0out").await.unwrap();
+    store.pause(PauseTarget::Task(task("a")), Some("a\0reason".into()), NOW).await.unwrap();
+    store.record_missed(task("a"), "left\0out").await.unwrap();
 
     assert_eq!((held[0].lock.name.as_str(), entries[0].key.as_str()), ("a\0lock", "a\0key"));
     assert_eq!(store.cache_get(key, NOW).await.unwrap().unwrap().value, b"\0");
@@ -241,20 +241,20 @@ async fn a_nul_is_kept_in_names_and_values_and_replaced_in_texts() {
     assert_eq!(store.task_states().await.unwrap()[&task("a")].left_out.as_deref(), Some("left\u{fffd}out"));
     // Only the original key finds the run.
     let (known, other) = ((task("a"), "a\0key".to_owned()), (task("a"), "a key".to_owned()));
-    assert_eq!(store.stands(vec![known.clone(), other]).await.unwrap().into_keys().collect::<Vec<_>>(), [known]);
-    assert_eq!(store.enqueue(vec![odd], NOW).await.unwrap(), [Enqueued::Existing(run)]);
+    assert_eq!(store.run_states(vec![known.clone(), other]).await.unwrap().into_keys().collect::<Vec<_>>(), [known]);
+    assert_eq!(store.enqueue(vec![odd], NOW).await.unwrap(), [EnqueueOutcome::Existing(run)]);
     let waiting = enqueue(&store, vec![new("a")]).await[0];
     assert_eq!(store.cancel(waiting, "no\0more", NOW).await.unwrap(), Cancelled::Done);
 }
 
 #[tokio::test]
-async fn a_piece_of_work_that_cannot_succeed_hurts_only_itself() {
+async fn work_that_fails_does_not_fail_the_rest_of_its_batch() {
     let database = Database::new().await;
     let store = database.open("one").await;
     let run = enqueue(&store, vec![new("a")]).await[0];
 
     let bad = async { act!(store.acts, [], |tx| tx.execute("INSERT INTO nowhere VALUES (1)", &[])) };
-    let (before, bad, after) = tokio::join!(store.leave_out(task("a"), "one"), bad, store.cancel(run, "no", NOW));
+    let (before, bad, after) = tokio::join!(store.record_missed(task("a"), "one"), bad, store.cancel(run, "no", NOW));
 
     before.unwrap();
     assert!(matches!(&bad, Err(StoreError::Other(why)) if why.contains("nowhere")), "{bad:?}");

@@ -42,7 +42,7 @@ async fn must_be_there(options: &PostgresOptions) -> Result<()> {
     match row.get(0) {
         true => Ok(()),
         false => Err(StoreError::Unusable(format!(
-            "{} has no store of sexton's: name the schema that has, as the host's `[store] schema` does",
+            "{} has no Sexton store: name the schema that has one, like the host's `[store] schema`",
             named(options)
         ))),
     }
@@ -86,7 +86,7 @@ impl Transfer for PostgresStore {
     }
 
     async fn counters(&self) -> Result<Counters> {
-        read!(self, |tx| given_out(tx))
+        read!(self, |tx| greatest_numbers(tx))
     }
 
     async fn moving(&self) -> Result<Option<Progress>> {
@@ -141,7 +141,7 @@ async fn take(tx: &mut Tx, page: &Page) -> Step<()> {
 }
 
 /// Returns the greatest numbers that were given out.
-async fn given_out(tx: &Tx) -> Step<Counters> {
+async fn greatest_numbers(tx: &Tx) -> Step<Counters> {
     let given = |sequence: &str| {
         format!("(SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {sequence})")
     };
@@ -152,7 +152,7 @@ async fn given_out(tx: &Tx) -> Step<Counters> {
 
 /// Makes all numbers that are given out from now on greater than `counters`.
 async fn count_on(tx: &Tx, counters: Counters) -> Step<()> {
-    let greatest = given_out(tx).await?.or_greater(counters);
+    let greatest = greatest_numbers(tx).await?.or_greater(counters);
     for (sequence, last) in [("run_ids", greatest.run), ("fences", greatest.fence)] {
         // A sequence that has given out nothing is left at its beginning: there is no 0 in it.
         if last > 0 {

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::store::StoreError;
-use crate::store::hints::Told;
+use crate::store::hints::HintSet;
 
 use super::errors::Step;
 use super::shared::Shared;
@@ -34,7 +34,7 @@ pub(super) struct Tx {
     /// State that all connections share.
     pub(super) shared: Arc<Shared>,
     /// Hints to send after the commit.
-    pub(super) told: Told,
+    pub(super) hints: HintSet,
     /// The shard of `tally` in which this transaction counts.
     pub(super) shard: i16,
     /// The same work was tried before, and may have been committed.
@@ -50,7 +50,7 @@ impl Tx {
             to_begin: AtomicBool::new(false),
             committing: Arc::default(),
             shared: Arc::clone(shared),
-            told: Told::default(),
+            hints: HintSet::default(),
             shard,
             doubt,
         })
@@ -62,7 +62,7 @@ impl Tx {
 
     /// Sends statements one behind the other, without waiting for answers in between: however many they are, the wait
     /// is one round trip. They are done in this order. Returns the rows of each.
-    pub(super) async fn flight(&self, asks: &[Ask<'_>]) -> Step<Vec<Vec<Row>>> {
+    pub(super) async fn pipeline(&self, asks: &[Ask<'_>]) -> Step<Vec<Vec<Row>>> {
         self.send(asks, false).await
     }
 
@@ -96,7 +96,7 @@ impl Tx {
     }
 
     pub(super) async fn query(&self, sql: &str, params: Params<'_>) -> Step<Vec<Row>> {
-        Ok(self.flight(&[(sql, params)]).await?.remove(0))
+        Ok(self.pipeline(&[(sql, params)]).await?.remove(0))
     }
 
     pub(super) async fn query_opt(&self, sql: &str, params: Params<'_>) -> Step<Option<Row>> {
@@ -113,13 +113,13 @@ impl Tx {
     pub(super) async fn execute(&self, sql: &str, params: Params<'_>) -> Step<u64> {
         let client = self.client();
         let statement = client.prepare_cached(sql).await?;
-        self.flight(&[]).await?;
+        self.pipeline(&[]).await?;
         Ok(client.execute(&statement, params).await?)
     }
 
     /// Runs statements without parameters and answers, in the simple protocol.
     pub(super) async fn batch(&self, sql: &str) -> Step<()> {
-        self.flight(&[]).await?;
+        self.pipeline(&[]).await?;
         Ok(self.client().batch_execute(sql).await?)
     }
 

@@ -1,6 +1,6 @@
 //! Decides what resuming a task changes, and what a schedule that pauses its task does.
 
-use crate::store::Remember;
+use crate::store::UpdateMemory;
 use crate::supervision::{Pause, Standing};
 use crate::time::Timestamp;
 
@@ -32,8 +32,8 @@ pub(in crate::store) fn is_brought(cursor: Timestamp, is_paused: bool, now: Time
 
 /// Moves the cursor of a task up to the instant of `remember`, and pauses the task if `remember` says so and it is not paused
 /// already. Returns whether it was paused by this.
-pub(in crate::store) fn remember(
-    remember: &Remember,
+pub(in crate::store) fn update_memory(
+    remember: &UpdateMemory,
     cursor: &mut Option<Timestamp>,
     paused: &mut Option<Pause>,
 ) -> bool {

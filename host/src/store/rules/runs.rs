@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::run::{Cause, RunId};
-use crate::store::added::{DueSchedule, FiredTask};
+use crate::store::added::{DueSchedule, RunDefaults};
 use crate::store::{Admit, NewRun};
 use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::Timestamp;
@@ -115,7 +115,7 @@ impl NewRun {
     }
 
     /// Returns the run that makes up at `now` for a missed instant of `task`'s schedule.
-    pub fn made_up(task: &Task, due_at: Timestamp, note: String, now: Timestamp) -> Self {
+    pub fn catch_up(task: &Task, due_at: Timestamp, note: String, now: Timestamp) -> Self {
         let usual = Self::scheduled(task, due_at);
         Self {
             // The run goes behind those that wait already, and has the full time to start.
@@ -145,7 +145,7 @@ impl NewRun {
     ///
     /// It has an overlap rule of its own: one run of a key at a time, whatever its task allows.
     pub(in crate::store) fn added(
-        task: &FiredTask,
+        task: &RunDefaults,
         due: &DueSchedule,
         due_at: Timestamp,
         key: &Name,

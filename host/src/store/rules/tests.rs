@@ -304,7 +304,7 @@ mod waiting_runs {
     }
 
     #[test]
-    fn a_pause_explains_a_wait_unless_the_run_goes_past_limits_or_is_over() {
+    fn a_pause_explains_a_wait_unless_the_run_is_forced_or_over() {
         assert_eq!(facts().why().as_deref(), Some("its task is paused: by hand"));
         assert_eq!(Facts { forced: true, ..facts() }.why(), None);
         assert!(Facts { forced: true, attempt: 1, ..facts() }.why().is_some(), "only its first attempt goes past");

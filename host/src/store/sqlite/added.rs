@@ -3,9 +3,9 @@
 use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::store::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FiredSchedule, FiredTask, LoadedSchedule, Reset, ScheduleError,
+    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, Reset, RunDefaults, ScheduleError,
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::store::codes::SUCCEEDED;
@@ -21,13 +21,13 @@ use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
 
-/// Returns the condition for unfinished schedules of `whom` whose cursors are later than an instant. Its parameters are
-/// tenant and task, empty where `whom` has none, and the instant.
-fn ahead(whom: &Whom) -> String {
-    let of = match whom {
-        Whom::Task(_) => "tenant = ?1 AND task = ?2",
-        Whom::Tenant(_) => "tenant = ?1 AND ?2 = ''",
-        Whom::All => "?1 = '' AND ?2 = ''",
+/// Returns the condition for unfinished schedules of `target` whose cursors are later than an instant. Its parameters are
+/// tenant and task, empty where `target` has none, and the instant.
+fn ahead(target: &PauseTarget) -> String {
+    let of = match target {
+        PauseTarget::Task(_) => "tenant = ?1 AND task = ?2",
+        PauseTarget::Tenant(_) => "tenant = ?1 AND ?2 = ''",
+        PauseTarget::All => "?1 = '' AND ?2 = ''",
     };
     format!("{of} AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3")
 }
@@ -133,7 +133,7 @@ pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
             ],
             info,
         )?;
-    w.told.schedules = true;
+    w.hints.schedules = true;
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
@@ -147,7 +147,7 @@ pub(super) fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, n
     w.conn
         .prepare_cached("UPDATE schedules SET version = ?2, data = NULL, finished_at = ?3, deleted = 1 WHERE id = ?1")?
         .execute(params![found.id, version, now.as_millis()])?;
-    w.told.schedules = true;
+    w.hints.schedules = true;
     Ok(found.info)
 }
 
@@ -167,14 +167,14 @@ pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<
             "UPDATE schedules SET version = ?2, cursor_at = ?3 WHERE id = ?1 RETURNING {INFO_COLUMNS}"
         ))?
         .query_row(params![found.id, version, now.as_millis()], info)?;
-    w.told.schedules = true;
+    w.hints.schedules = true;
     Ok(Reset::Moved(info))
 }
 
-/// Moves the cursors of the schedules of `whom` that are later than `now` back to `now`. Their versions are drawn
+/// Moves the cursors of the schedules of `target` that are later than `now` back to `now`. Their versions are drawn
 /// together, as there may be a million of them.
-pub(super) fn reset_all_of(w: &mut Writing, whom: &Whom, now: Timestamp) -> rusqlite::Result<()> {
-    let ((tenant, task), now, is_ahead) = (whom.names(), now.as_millis(), ahead(whom));
+pub(super) fn reset_all_of(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> rusqlite::Result<()> {
+    let ((tenant, task), now, is_ahead) = (target.names(), now.as_millis(), ahead(target));
     let ahead: i64 = w
         .conn
         .prepare_cached(&format!("SELECT count(*) FROM schedules WHERE {is_ahead}"))?
@@ -193,7 +193,7 @@ pub(super) fn reset_all_of(w: &mut Writing, whom: &Whom, now: Timestamp) -> rusq
              WHERE schedules.id = late.id"
         ))?
         .execute(params![tenant, task, now, latest - ahead])?;
-    w.told.schedules = true;
+    w.hints.schedules = true;
     Ok(())
 }
 
@@ -209,7 +209,7 @@ pub(super) fn prune(conn: &Connection, oldest: Timestamp, now: Timestamp) -> rus
 }
 
 /// See [`AddedSchedules::fire_schedules`].
-pub(super) fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
+pub(super) fn fire(w: &mut Writing, fire: &FireAdded) -> Step<Vec<FireScheduleOutcome>> {
     let ids: Vec<TaskId> = fire.tasks.iter().map(|task| w.ledger.intern(&task.key)).collect();
     fire.due.iter().map(|due| fire_one(w, due, ids[due.task], &fire.tasks[due.task], fire.now)).collect()
 }
@@ -222,7 +222,13 @@ struct Current {
     data: Option<Vec<u8>>,
 }
 
-fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, now: Timestamp) -> Step<FiredSchedule> {
+fn fire_one(
+    w: &mut Writing,
+    due: &DueSchedule,
+    id: TaskId,
+    task: &RunDefaults,
+    now: Timestamp,
+) -> Step<FireScheduleOutcome> {
     let current = w
         .conn
         .prepare_cached(
@@ -233,12 +239,12 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
             Ok(Current { version: number(row, 0)?, progress, key: name(row, 3)?, data: row.get(4)? })
         })
         .optional()?;
-    let Some(current) = current else { return Ok(FiredSchedule::Stale(None)) };
+    let Some(current) = current else { return Ok(FireScheduleOutcome::Stale(None)) };
     let Current { version, progress, key, data } = current;
     let is_paused = w.ledger.is_paused(w.ledger.row(id));
     let is_busy = due.due_at.is_some() && !is_paused && busy(w, &key, &task.key.tenant)?;
     let (run, skipped) = match rules::fire(due, version, progress, is_paused, is_busy) {
-        Firing::Stale => return Ok(FiredSchedule::Stale(Some((version, progress)))),
+        Firing::Stale => return Ok(FireScheduleOutcome::Stale(Some((version, progress)))),
         Firing::Move { skipped } => (None, skipped),
         Firing::Make(due_at) => {
             let made = NewRun::added(task, due, due_at, &key, data, now);
@@ -258,7 +264,7 @@ fn fire_one(w: &mut Writing, due: &DueSchedule, id: TaskId, task: &FiredTask, no
             skipped,
             finished.then_some(now.as_millis())
         ])?;
-    Ok(FiredSchedule::Done { run, fired, finished })
+    Ok(FireScheduleOutcome::Done { run, fired, finished })
 }
 
 /// Returns whether the key of a tenant has a run that is not over. By key, so that this holds across a deletion.

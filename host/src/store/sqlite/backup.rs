@@ -50,7 +50,7 @@ pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
     // This is one transaction that only reads: commits go on beside it.
     source.execute("VACUUM INTO ?1", [target]).map_err(|e| translate(&e, to))?;
     let mut copy = Connection::open(&part.path).map_err(|e| translate(&e, to))?;
-    seal(&mut copy, to, |conn| epoch::mark_copy(conn, now, false))?;
+    finish_copy(&mut copy, to, |conn| epoch::mark_copy(conn, now, false))?;
     drop(copy);
     part.finish(to)
 }
@@ -66,7 +66,7 @@ pub fn backup(path: &Path, to: &Path, now: Timestamp) -> Result<()> {
 /// [`StoreError::DiskFull`]. In either case nothing was changed.
 pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
     let mut lock = Lock::take(path)?;
-    lock.tell(None);
+    lock.notify(None);
     let in_place = same(from, path);
     let part = Part::make(&beside(path, ".restoring"))?;
     take_in(from, &part.path, in_place)?;
@@ -77,7 +77,7 @@ pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
     let before = if in_place { None } else { state(path, lock.last.as_ref()) };
     let epochs = [before.as_ref().map(|before| before.0), lock.last.as_ref().map(|last| last.epoch)];
     let mut found = None;
-    seal(&mut copy, from, |conn| {
+    finish_copy(&mut copy, from, |conn| {
         if let Some((_, given_out)) = &before {
             given_out.raise(conn)?;
         }
@@ -86,18 +86,18 @@ pub fn restore(from: &Path, path: &Path, now: Timestamp) -> Result<Restored> {
     })?;
     drop(copy);
 
-    let aside = put_aside(path, in_place, now).map_err(|e| failed(path, "keep aside", &e))?;
+    let aside = set_aside(path, in_place, now).map_err(|e| failed(path, "keep aside", &e))?;
     part.replace(path)?;
     // The log belongs to nothing here now. A crash before this line leaves a marked copy beside it, which is refused.
     for ending in ["-wal", "-shm", "-journal"] {
         remove(&beside(path, ending)).map_err(|e| failed(path, "remove the log of", &e))?;
     }
-    lock.tell(found.as_ref());
+    lock.notify(found.as_ref());
     Ok(Restored { aside })
 }
 
 /// Migrates a copy to this program's schema, has `mark` write its identity, and makes it one file.
-fn seal(copy: &mut Connection, at: &Path, mark: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<()> {
+fn finish_copy(copy: &mut Connection, at: &Path, mark: impl FnOnce(&Connection) -> rusqlite::Result<()>) -> Result<()> {
     let sql = |e: rusqlite::Error| translate(&e, at);
     copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(sql)?;
     let version = known(copy, at)?;
@@ -131,7 +131,7 @@ fn state(path: &Path, last: Option<&Identity>) -> Option<(i64, GivenOut)> {
 }
 
 /// Gives the files at `path` a second name, so that there is a store at every moment.
-fn put_aside(path: &Path, in_place: bool, now: Timestamp) -> io::Result<Vec<PathBuf>> {
+fn set_aside(path: &Path, in_place: bool, now: Timestamp) -> io::Result<Vec<PathBuf>> {
     let name = format!(".before-restore-{}", now.to_utc().format("%Y%m%dT%H%M%S%3fZ"));
     let aside = beside(path, &name);
     let mut kept = Vec::new();

@@ -12,7 +12,7 @@ use super::rows::{instant, maybe_instant, name, number, to_sql};
 use super::writer::Writing;
 use crate::run::ClaimKey;
 use crate::store::rules::cache::{self as rules, Condition, Found, Usage};
-use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, Written};
+use crate::store::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, WriteOutcome};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -28,7 +28,7 @@ fn find(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<O
 }
 
 /// See [`crate::store::Store::cache_write`].
-pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
+pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<WriteOutcome> {
     let CacheKey { tenant, key } = &write.key;
     let writer = match write.claim {
         Some(claim) => Some(held(&w.conn, claim)?.task.0),
@@ -40,7 +40,7 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
         Condition::IfHeld(lock, claim, fence) => locks::holds(&w.conn, &lock, claim, fence)?,
     };
     if !allowed {
-        return Ok(Written::Conflict);
+        return Ok(WriteOutcome::Conflict);
     }
     make_room(&w.conn, write, writer, found)?;
     let version = w.ledger.next_fence();
@@ -62,7 +62,7 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<Written> {
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
         locks::release(w, &rules::refresh_lock(&write.key), claim)?;
     }
-    Ok(Written::Yes(version.unsigned_abs()))
+    Ok(WriteOutcome::Yes(version.unsigned_abs()))
 }
 
 /// Counts the new value in place of the old one, unless that is more than the tenant or the `writer` may have.

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::epoch;
 use super::writer::Board;
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 /// Pages in the WAL at which its changes are carried into the database. With more, more changes share a page (the ends
 /// of tables and indexes are in nearly every commit), but the WAL file is larger: 4096 pages are 16 MiB.
@@ -43,7 +43,7 @@ impl Checkpoints {
         let (begin, begun) = channel();
         let carried = Arc::new(AtomicBool::new(false));
         let (done, counted, at) = (carried.clone(), board.clone(), path.to_owned());
-        let thread = Supervisor::of_process().thread("store-checkpoint", After::Again, move || {
+        let thread = Supervisor::of_process().thread("store-checkpoint", AfterPanic::Again, move || {
             while let Ok(()) = begun.recv() {
                 // This runs also after a panic, or there would never be another checkpoint.
                 let _done = Done(&done);
@@ -80,7 +80,7 @@ impl Checkpoints {
     /// Logs that an epoch could not be written, which only makes it harder to tell a copy from the store.
     fn note(&self, written: rusqlite::Result<()>) {
         if let Err(e) = written {
-            debug!(path = %self.path.display(), error = %e, "Cannot write down how far the store has come");
+            debug!(path = %self.path.display(), error = %e, "Cannot record the progress of the store");
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     // Forced runs are claimed alone; the next claim sees the others.
     let forced = take_forced(w, request, &mut next_run_at)?;
     if !forced.is_empty() {
-        w.told.changes = true;
+        w.hints.changes = true;
         return Ok(Claimed { claims: forced, next_run_at: None });
     }
     let mut tasks = Vec::new();
@@ -79,7 +79,7 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
     };
     taken.sort_unstable_by_key(|candidate| (candidate.run_at, candidate.run));
     let claims = taken.into_iter().map(|c| take(w, c, request)).collect::<Step<Vec<_>>>()?;
-    w.told.changes |= !claims.is_empty();
+    w.hints.changes |= !claims.is_empty();
     Ok(Claimed { claims, next_run_at })
 }
 
@@ -163,7 +163,7 @@ fn choose(
 const LOOK: &str =
     formatcp!("SELECT run_at, id FROM runs WHERE state = {WAITING} AND task = ?1 ORDER BY run_at, id LIMIT ?2");
 
-/// Selects those of them that start while their task is held back: see [`crate::supervision::goes_through`].
+/// Selects those of them that start while their task is held back: see [`crate::supervision::bypasses_brake`].
 const LOOK_WHILE_HELD: &str = formatcp!(
     "SELECT run_at, id FROM runs WHERE state = {WAITING} AND task = ?1 AND cause = {DEMAND} AND attempt = 0 \
      ORDER BY run_at, id LIMIT ?2"

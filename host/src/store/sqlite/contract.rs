@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
-use crate::pause::{Pauses, Whom};
+use crate::pause::{PauseTarget, Pauses};
 use crate::run::{ClaimKey, Output, RunId, RunState};
 use crate::store::added::{
-    AddSchedule, Added, AddedSchedules, FireAdded, FiredSchedule, LoadedSchedule, Reset, ScheduleFilter, ScheduleInfo,
-    ScheduleKey,
+    AddSchedule, Added, AddedSchedules, FireAdded, FireScheduleOutcome, LoadedSchedule, Reset, ScheduleFilter,
+    ScheduleInfo, ScheduleKey,
 };
 use crate::store::cache::Cache;
 use crate::store::claims::Claims;
@@ -21,9 +21,10 @@ use crate::store::runs::Runs;
 use crate::store::schedules::Schedules;
 use crate::store::tasks::Tasks;
 use crate::store::{
-    AttemptInfo, Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, Enqueued, Entry, EntryInfo, Expired,
-    Extended, Finish, Fire, Fired, HeldLock, LatestRuns, LockMode, LockName, LockTaken, NewRun, Released, Remember,
-    Result, Retention, RunFilter, RunInfo, RunKey, Stands, Store, StoreStats, TaskState, Watched, Written,
+    AttemptInfo, AwaitedRunState, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome, Entry,
+    EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode, LockName, LockTaken,
+    NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store, StoreStats, TaskState,
+    TriggerState, UpdateMemory, WriteOutcome,
 };
 use crate::supervision::Consequence;
 use crate::task::{Name, TaskKey};
@@ -36,7 +37,7 @@ use super::{
 
 #[async_trait]
 impl Runs for SqliteStore {
-    async fn enqueue(&self, new: Vec<NewRun>, now: Timestamp) -> Result<Vec<Enqueued>> {
+    async fn enqueue(&self, new: Vec<NewRun>, now: Timestamp) -> Result<Vec<EnqueueOutcome>> {
         self.write(move |w| runs::enqueue(w, &new, now)).await
     }
 
@@ -132,29 +133,29 @@ impl Claims for SqliteStore {
 
 #[async_trait]
 impl Schedules for SqliteStore {
-    async fn fire(&self, fire: Fire) -> Result<Fired> {
+    async fn fire(&self, fire: Fire) -> Result<FireOutcome> {
         self.write(move |w| runs::fire(w, &fire)).await
     }
 
-    async fn begin_schedules(&self, begun: Vec<Begun>) -> Result<()> {
+    async fn begin_schedules(&self, begun: Vec<ScheduleStart>) -> Result<()> {
         self.write(move |w| policies::begin_schedules(w, &begun)).await
     }
 
-    async fn leave_out(&self, task: TaskKey, what: &str) -> Result<()> {
+    async fn record_missed(&self, task: TaskKey, what: &str) -> Result<()> {
         let what = what.to_owned();
-        self.write(move |w| policies::leave_out(w, &task, &what)).await
+        self.write(move |w| policies::record_missed(w, &task, &what)).await
     }
 
-    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, Watched>> {
+    async fn watch(&self, tasks: Vec<TaskKey>, now: Timestamp) -> Result<BTreeMap<TaskKey, TriggerState>> {
         self.read(move |conn| schedules::watch(conn, tasks, now)).await
     }
 
-    async fn stands(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, Stands>> {
-        self.read(move |conn| schedules::stands(conn, runs)).await
+    async fn run_states(&self, runs: Vec<RunKey>) -> Result<BTreeMap<RunKey, AwaitedRunState>> {
+        self.read(move |conn| schedules::run_states(conn, runs)).await
     }
 
-    async fn remember(&self, remember: Remember) -> Result<bool> {
-        self.write(move |w| Ok(schedules::remember(w, &remember))).await
+    async fn update_memory(&self, remember: UpdateMemory) -> Result<bool> {
+        self.write(move |w| Ok(schedules::update_memory(w, &remember))).await
     }
 }
 
@@ -172,12 +173,12 @@ impl Tasks for SqliteStore {
         self.read(move |conn| history::task_states_of(conn, &tenant)).await
     }
 
-    async fn pause(&self, whom: Whom, why: Option<String>, now: Timestamp) -> Result<()> {
-        self.write(move |w| pauses::pause(w, &whom, why.as_deref(), now)).await
+    async fn pause(&self, target: PauseTarget, why: Option<String>, now: Timestamp) -> Result<()> {
+        self.write(move |w| pauses::pause(w, &target, why.as_deref(), now)).await
     }
 
-    async fn resume(&self, whom: Whom, now: Timestamp) -> Result<()> {
-        self.write(move |w| pauses::resume(w, &whom, now)).await
+    async fn resume(&self, target: PauseTarget, now: Timestamp) -> Result<()> {
+        self.write(move |w| pauses::resume(w, &target, now)).await
     }
 
     async fn pauses(&self) -> Result<Pauses> {
@@ -206,7 +207,7 @@ impl Cache for SqliteStore {
         self.read(move |conn| cache::get(conn, &key, now)).await
     }
 
-    async fn cache_write(&self, write: CacheWrite) -> Result<Written> {
+    async fn cache_write(&self, write: CacheWrite) -> Result<WriteOutcome> {
         self.write(move |w| cache::write(w, &write)).await
     }
 
@@ -251,7 +252,7 @@ impl AddedSchedules for SqliteStore {
         self.write(move |w| added::reset(w, &key, now)).await
     }
 
-    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FiredSchedule>> {
+    async fn fire_schedules(&self, due: FireAdded) -> Result<Vec<FireScheduleOutcome>> {
         self.write(move |w| added::fire(w, &due)).await
     }
 

@@ -98,7 +98,7 @@ pub(super) fn adopt(conn: &mut Connection, last: Option<&Identity>) -> rusqlite:
     let tx = conn.transaction()?;
     if knows_all != Some(true) {
         warn!(
-            "The store is a copy, and numbers were given out since it was made: run ids, fences and versions go on behind a gap"
+            "The store is a copy, and numbers were used after it was made, so run ids, fences and versions continue after a gap"
         );
         leave_a_gap(&tx)?;
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_in_a_lock_file_is_read_as_it_was_written() {
+    fn identities_in_a_lock_file_round_trip() {
         let identity = Identity { store: "1a2b".into(), epoch: 77 };
 
         assert_eq!(Identity::of_line(identity.line().trim_end()), Some(identity));

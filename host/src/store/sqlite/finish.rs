@@ -94,15 +94,15 @@ fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState
     row.standing = consequence.standing;
     row.paused = row.paused.take().or_else(|| consequence.paused.clone());
     // The run may wait itself, or have made room for another.
-    w.told.runs |= row.count(RunState::Waiting) > 0;
-    w.told.changes = true;
+    w.hints.runs |= row.count(RunState::Waiting) > 0;
+    w.hints.changes = true;
     consequence
 }
 
 /// Releases both kinds of locks that a run holds.
 fn release_all(w: &mut Writing, run: RunId) -> Step<()> {
     let released = w.conn.prepare_cached("DELETE FROM locks WHERE run = ?1")?.execute([run.0])?;
-    w.told.locks |= released > 0;
+    w.hints.locks |= released > 0;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::run::{Accounts, Kept, Output, Report, RunId, RunState};
+use crate::run::{Accounts, CappedText, Output, Report, RunId, RunState};
 use crate::store::codes::{RUNNING, SUCCEEDED, WAITING};
 use crate::store::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
 use crate::task::{Name, TaskKey};
@@ -137,8 +137,8 @@ pub(super) const ATTEMPT_COLUMNS: &str = "a.attempt, a.host, a.outcome, a.starte
 
 /// Builds an attempt from a row of [`ATTEMPT_COLUMNS`].
 pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptInfo> {
-    let kept = |column| -> rusqlite::Result<Kept> {
-        Ok(Kept {
+    let kept = |column| -> rusqlite::Result<CappedText> {
+        Ok(CappedText {
             text: row.get::<_, Option<String>>(column)?.unwrap_or_default(),
             cut: row.get::<_, Option<bool>>(column + 1)?.unwrap_or_default(),
         })

@@ -65,7 +65,7 @@ fn announce(w: &mut Writing, announcement: &Announcement) -> rusqlite::Result<An
         .optional()?;
     match (takes_over, draining) {
         (true, _) => loss::confirm(&w.conn, &host.name)?,
-        (false, Some(_)) => loss::take_back(w, &host.name, host.instance, *now)?,
+        (false, Some(_)) => loss::retract_deaths(w, &host.name, host.instance, *now)?,
         (false, None) => {}
     }
     Ok(match draining {

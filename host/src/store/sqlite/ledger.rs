@@ -251,7 +251,7 @@ impl Ledger {
 
     /// Sets cursors, and the ends of holds, that are beyond `limit` back to `now`; and forgets when runs are due,
     /// because that was set back too. Returns the number of changed tasks.
-    pub(super) fn bring_back(&mut self, now: Timestamp, limit: Timestamp) -> u64 {
+    pub(super) fn move_back(&mut self, now: Timestamp, limit: Timestamp) -> u64 {
         let never = Timestamp::from_millis(i64::MIN);
         let mut changed = 0;
         for (id, row) in &mut self.rows {
@@ -299,7 +299,7 @@ impl Ledger {
     }
 
     /// Remembers that numbers up to these were given out elsewhere.
-    pub(super) fn given_out(&mut self, run: i64, fence: i64) {
+    pub(super) fn note_numbers(&mut self, run: i64, fence: i64) {
         self.counted = true;
         self.run = self.run.max(run);
         self.fence = self.fence.max(fence);

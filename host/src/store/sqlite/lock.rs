@@ -27,7 +27,7 @@ impl Lock {
     /// [`StoreError::Unusable`] if another process has it; the message names that one.
     pub(super) fn take(path: &Path) -> Result<Self> {
         let lock_path = beside(path, ".lock");
-        private::close_to_others(&lock_path);
+        private::restrict_to_owner(&lock_path);
         let cannot = |e: std::io::Error| cannot(&e, path, &lock_path);
         // The file is not truncated: if another process has the lock, it names that one.
         let mut file = private::options().create(true).truncate(false).open(&lock_path).map_err(cannot)?;
@@ -56,7 +56,7 @@ impl Lock {
     }
 
     /// Notes which process has the lock, and which store it has found there.
-    pub(super) fn tell(&mut self, found: Option<&Identity>) {
+    pub(super) fn notify(&mut self, found: Option<&Identity>) {
         if let Some(found) = found {
             self.last = Some(found.clone());
         }
@@ -65,9 +65,9 @@ impl Lock {
             text.push_str(&last.line());
         }
         let file = &mut self.file;
-        let told = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+        let hints = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         // A full disk must not keep a host from a store that may have room inside.
-        drop(told);
+        drop(hints);
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn release(w: &mut Writing, lock: &LockName, claim: ClaimKey) -> Step
         .conn
         .prepare_cached("DELETE FROM locks WHERE tenant = ?1 AND kind = ?2 AND name = ?3 AND run = ?4 AND claim = ?5")?
         .execute(params![lock.tenant.as_str(), kind_code(lock.kind), lock.name, claim.run.0, to_sql(claim.fence)])?;
-    w.told.locks |= released > 0;
+    w.hints.locks |= released > 0;
     Ok(())
 }
 

@@ -33,7 +33,7 @@ pub(super) fn count(
 }
 
 /// Takes back the deaths presumed of a life of `host` that is alive, and releases the runs held back for them.
-pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn retract_deaths(w: &mut Writing, host: &str, instance: i64, now: Timestamp) -> rusqlite::Result<()> {
     let runs: Vec<i64> = w
         .conn
         .prepare_cached("DELETE FROM presumed_deaths WHERE host = ?1 AND instance = ?2 RETURNING run")?
@@ -45,13 +45,13 @@ pub(super) fn take_back(w: &mut Writing, host: &str, instance: i64, now: Timesta
                 "UPDATE runs SET deaths = max(deaths - 1, 0) WHERE id = ?1 AND state < {SUCCEEDED}"
             ))?
             .execute([run])?;
-        let_go(w, RunId(run), now)?;
+        release_held_back(w, RunId(run), now)?;
     }
     Ok(())
 }
 
 /// Releases a run that is held back; returns whether it was.
-fn let_go(w: &mut Writing, run: RunId, now: Timestamp) -> rusqlite::Result<bool> {
+fn release_held_back(w: &mut Writing, run: RunId, now: Timestamp) -> rusqlite::Result<bool> {
     let task = w
         .conn
         .prepare_cached(formatcp!(
@@ -63,14 +63,14 @@ fn let_go(w: &mut Writing, run: RunId, now: Timestamp) -> rusqlite::Result<bool>
     let Some(task) = task else { return Ok(false) };
     let row = w.ledger.change(TaskId(task));
     row.not_before = row.not_before.min(now);
-    w.told.runs = true;
-    w.told.changes = true;
+    w.hints.runs = true;
+    w.hints.changes = true;
     Ok(true)
 }
 
 /// See [`crate::store::Store::release_run`].
 pub(super) fn release(w: &mut Writing, run: RunId, now: Timestamp) -> Step<Released> {
-    if let_go(w, run, now)? {
+    if release_held_back(w, run, now)? {
         return Ok(Released::Done);
     }
     let found = w

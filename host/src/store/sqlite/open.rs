@@ -40,12 +40,12 @@ pub(super) struct Opened {
 /// [`StoreError::Unusable`] and [`StoreError::DiskFull`], each a line that says what to do.
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened> {
     let mut lock = Lock::take(path)?;
-    lock.tell(None);
+    lock.notify(None);
     keep_private(path);
     fit::check(path, lock.last.as_ref())?;
     let mut writer = Connection::open(path).map_err(|e| translate(&e, path))?;
     let found = prepare(&mut writer, path, options, lock.last.as_ref())?;
-    lock.tell(Some(&found));
+    lock.notify(Some(&found));
     let checkpoints = Connection::open(path).map_err(|e| translate(&e, path))?;
     set_up(&checkpoints, options).map_err(|e| translate(&e, path))?;
     let readers = (0..options.readers.max(1))
@@ -58,7 +58,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened> {
 /// Lets only this user open the store's files. SQLite creates the others with the mode of the database.
 fn keep_private(path: &Path) {
     for ending in ["", "-wal", "-shm", "-journal"] {
-        private::close_to_others(&beside(path, ending));
+        private::restrict_to_owner(&beside(path, ending));
     }
     // If the file cannot be created, SQLite says why.
     drop(private::options().create(true).truncate(false).open(path));
@@ -120,7 +120,7 @@ pub(super) fn known(conn: &Connection, path: &Path) -> Result<usize> {
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(sql)?;
     if tables > 0 && application != schema::APPLICATION_ID {
         return Err(StoreError::Unusable(format!(
-            "`{}` is a SQLite database, but not a store of sexton's: name another file for the store",
+            "`{}` is a SQLite database, but not a Sexton store: name another file for the store",
             path.display()
         )));
     }

@@ -3,7 +3,7 @@
 
 use rusqlite::params;
 
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::store::rules::pausing as rules;
 use crate::supervision::{Pause, Standing};
 use crate::task::{Name, TaskKey};
@@ -15,15 +15,15 @@ use super::rows::ALL;
 use super::writer::Writing;
 
 /// See [`crate::store::Store::pause`].
-pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timestamp) -> Step<()> {
-    match whom {
-        Whom::Task(task) => {
+pub(super) fn pause(w: &mut Writing, target: &PauseTarget, why: Option<&str>, now: Timestamp) -> Step<()> {
+    match target {
+        PauseTarget::Task(task) => {
             let id = w.ledger.intern(task);
             let Some(pause) = Pause::over(w.ledger.row(id).paused.as_ref(), why, now) else { return Ok(()) };
             w.ledger.change(id).paused = Some(pause);
         }
-        Whom::Tenant(_) | Whom::All => {
-            let tenant = tenant(whom);
+        PauseTarget::Tenant(_) | PauseTarget::All => {
+            let tenant = tenant(target);
             let pauses = &w.ledger.pauses;
             let before = tenant.map_or(pauses.all.as_ref(), |tenant| pauses.tenants.get(tenant));
             let Some(pause) = Pause::over(before, why, now) else { return Ok(()) };
@@ -40,17 +40,17 @@ pub(super) fn pause(w: &mut Writing, whom: &Whom, why: Option<&str>, now: Timest
             }
         }
     }
-    w.told.changes = true;
+    w.hints.changes = true;
     Ok(())
 }
 
 /// See [`crate::store::Store::resume`].
-pub(super) fn resume(w: &mut Writing, whom: &Whom, now: Timestamp) -> Step<()> {
-    match whom {
-        Whom::Task(task) => resume_task(w, task, now),
-        Whom::Tenant(_) | Whom::All => resume_many(w, tenant(whom), now)?,
+pub(super) fn resume(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> Step<()> {
+    match target {
+        PauseTarget::Task(task) => resume_task(w, task, now),
+        PauseTarget::Tenant(_) | PauseTarget::All => resume_many(w, tenant(target), now)?,
     }
-    added::reset_all_of(w, whom, now)?;
+    added::reset_all_of(w, target, now)?;
     Ok(())
 }
 
@@ -65,15 +65,15 @@ fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<(
     }
     let was_paused = gone > 0;
     let moved = w.ledger.move_cursors(tenant, now, |cursor| rules::is_brought(cursor, was_paused, now));
-    w.told.runs |= was_paused || moved;
-    w.told.changes |= was_paused || moved;
+    w.hints.runs |= was_paused || moved;
+    w.hints.changes |= was_paused || moved;
     Ok(())
 }
 
-fn tenant(whom: &Whom) -> Option<&Name> {
-    match whom {
-        Whom::Tenant(tenant) => Some(tenant),
-        Whom::All | Whom::Task(_) => None,
+fn tenant(target: &PauseTarget) -> Option<&Name> {
+    match target {
+        PauseTarget::Tenant(tenant) => Some(tenant),
+        PauseTarget::All | PauseTarget::Task(_) => None,
     }
 }
 
@@ -92,6 +92,6 @@ fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
     row.paused = None;
     row.standing = Standing::default();
     row.left_out = None;
-    w.told.runs = true;
-    w.told.changes = true;
+    w.hints.runs = true;
+    w.hints.changes = true;
 }

@@ -8,15 +8,15 @@ use super::ledger::TaskId;
 use super::rows::instant;
 use super::writer::Writing;
 use crate::run::RunState;
-use crate::store::Begun;
+use crate::store::ScheduleStart;
 use crate::store::codes::{CANCELLED, WAITING};
 use crate::store::rules::finish::started_too_late;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
 /// See [`crate::store::Store::begin_schedules`].
-pub(super) fn begin_schedules(w: &mut Writing, begun: &[Begun]) -> Step<()> {
-    for Begun { task, schedule, now } in begun {
+pub(super) fn begin_schedules(w: &mut Writing, begun: &[ScheduleStart]) -> Step<()> {
+    for ScheduleStart { task, schedule, now } in begun {
         let id = w.ledger.intern(task);
         if w.ledger.row(id).schedule.as_ref() == Some(schedule) {
             continue;
@@ -32,8 +32,8 @@ pub(super) fn begin_schedules(w: &mut Writing, begun: &[Begun]) -> Step<()> {
     Ok(())
 }
 
-/// See [`crate::store::Store::leave_out`].
-pub(super) fn leave_out(w: &mut Writing, task: &TaskKey, what: &str) -> Step<()> {
+/// See [`crate::store::Store::record_missed`].
+pub(super) fn record_missed(w: &mut Writing, task: &TaskKey, what: &str) -> Step<()> {
     let id = w.ledger.intern(task);
     w.ledger.change(id).left_out = Some(what.to_owned());
     Ok(())
@@ -65,7 +65,7 @@ pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
         row.leave(RunState::Waiting);
         row.enter(RunState::Cancelled);
         row.bytes += bytes;
-        w.told.changes = true;
+        w.hints.changes = true;
     }
     w.ledger.look_up_start_by(&w.conn)?;
     Ok(late.len() as u64)

@@ -142,6 +142,6 @@ pub(super) fn delete(w: &mut Writing, runs: &[RunId]) -> Step<u64> {
         task.bytes -= bytes;
         gone += 1;
     }
-    w.told.changes |= gone > 0;
+    w.hints.changes |= gone > 0;
     Ok(gone)
 }

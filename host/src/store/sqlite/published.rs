@@ -88,7 +88,7 @@ fn publish(w: &mut Writing, plugin: &Publish) -> Step<u64> {
              size = ?5, manifest = ?6, host = ?7, published_at = ?8, withdrawn_at = NULL",
         )?
         .execute(params![tenant, name, version, digest, to_sql(component.len()), manifest, host, now.as_millis()])?;
-    w.told.plugins = true;
+    w.hints.plugins = true;
     Ok(version.unsigned_abs())
 }
 
@@ -152,7 +152,7 @@ fn withdraw(w: &mut Writing, key: &PluginKey, version: u64, now: Timestamp) -> S
              WHERE tenant = ?1 AND plugin = ?2",
         )?
         .execute(params![tenant, name, version, now.as_millis()])?;
-    w.told.plugins = true;
+    w.hints.plugins = true;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::supervisor::{After, Supervisor};
+use crate::supervisor::{AfterPanic, Supervisor};
 
 /// A query that also sends its answer.
 type Query = Box<dyn FnOnce(&Connection) + Send>;
@@ -30,7 +30,7 @@ impl Readers {
             .into_iter()
             .map(|conn| {
                 let queries = queries.clone();
-                Supervisor::of_process().thread("store-read", After::Again, move || serve(&conn, &queries))
+                Supervisor::of_process().thread("store-read", AfterPanic::Again, move || serve(&conn, &queries))
             })
             .collect::<std::io::Result<Vec<_>>>()?;
         Ok(Self { queue: Some(queue), threads })

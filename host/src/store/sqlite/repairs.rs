@@ -40,8 +40,8 @@ fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {
     let schedules = change("UPDATE schedules SET cursor_at = ?1 WHERE cursor_at > ?2 AND finished_at IS NULL")?;
     let entries = change("UPDATE entries SET expires_at = ?1 + (expires_at - set_at), set_at = ?1 WHERE set_at > ?2")?;
     change("UPDATE hosts SET alive_until = ?1, seen_at = ?1 WHERE seen_at > ?2")?;
-    let tasks = w.ledger.bring_back(now, limit(now));
+    let tasks = w.ledger.move_back(now, limit(now));
     w.ledger.look_up_start_by(&w.conn)?;
-    (w.told.runs, w.told.changes, w.told.schedules) = (true, true, true);
+    (w.hints.runs, w.hints.changes, w.hints.schedules) = (true, true, true);
     Ok(Repaired { tasks, runs: runs + claims, schedules, entries })
 }

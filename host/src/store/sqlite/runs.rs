@@ -10,40 +10,40 @@ use super::writer::Writing;
 use crate::run::{RunId, RunState};
 use crate::store::codes::{CANCELLED, RUNNING, WAITING};
 use crate::store::rules::finish::replaced_by;
-use crate::store::{Admit, Cancelled, Enqueued, Fire, Fired, NewRun, ROW_BYTES, StoreError};
-use crate::supervision::goes_through;
+use crate::store::{Admit, Cancelled, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, StoreError};
+use crate::supervision::bypasses_brake;
 use crate::task::Name;
 use crate::time::Timestamp;
 
 /// See [`crate::store::Store::enqueue`].
-pub(super) fn enqueue(w: &mut Writing, runs: &[NewRun], now: Timestamp) -> Step<Vec<Enqueued>> {
+pub(super) fn enqueue(w: &mut Writing, runs: &[NewRun], now: Timestamp) -> Step<Vec<EnqueueOutcome>> {
     runs.iter().map(|run| enqueue_one(w, run, now)).collect()
 }
 
 /// See [`crate::store::Store::fire`].
-pub(super) fn fire(w: &mut Writing, fire: &Fire) -> Step<Fired> {
+pub(super) fn fire(w: &mut Writing, fire: &Fire) -> Step<FireOutcome> {
     let id = w.ledger.intern(&fire.task);
     if fire.expect.is_some_and(|expected| expected != w.ledger.row(id).fired) {
-        return Ok(Fired::Stale);
+        return Ok(FireOutcome::Stale);
     }
     // Another host may have dealt with later instants already.
     if w.ledger.row(id).cursor.is_none_or(|before| before < fire.cursor) {
         w.ledger.change(id).cursor = Some(fire.cursor);
     }
     if w.ledger.is_paused(w.ledger.row(id)) {
-        return Ok(Fired::Paused);
+        return Ok(FireOutcome::Paused);
     }
     let made = enqueue(w, &fire.runs, fire.now)?;
-    let new = made.iter().filter(|made| !matches!(made, Enqueued::Existing(_))).count();
+    let new = made.iter().filter(|made| !matches!(made, EnqueueOutcome::Existing(_))).count();
     if new > 0 || fire.memory.is_some() {
         let row = w.ledger.change(id);
         row.fired += new as u64;
         row.memory = fire.memory.clone().or(row.memory.take());
     }
-    Ok(Fired::Made(made))
+    Ok(FireOutcome::Made(made))
 }
 
-pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<Enqueued> {
+pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<EnqueueOutcome> {
     let task = w.ledger.intern(&run.task);
     if let Some(key) = &run.dedup {
         let existing = w
@@ -52,7 +52,7 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
             .query_row(params![task.0, key], |row| row.get(0))
             .optional()?;
         if let Some(id) = existing {
-            return Ok(Enqueued::Existing(RunId(id)));
+            return Ok(EnqueueOutcome::Existing(RunId(id)));
         }
     }
     let skipped = match run.admit {
@@ -101,17 +101,17 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     }
     let row = w.ledger.change(task);
     row.enter(entered);
-    w.told.changes = true;
+    w.hints.changes = true;
     if skipped.is_some() {
         row.bytes += bytes;
-        return Ok(Enqueued::Skipped(id));
+        return Ok(EnqueueOutcome::Skipped(id));
     }
     row.not_before = row.not_before.min(run.run_at);
-    if goes_through(run.cause, 0) {
+    if bypasses_brake(run.cause, 0) {
         row.held_not_before = row.held_not_before.min(run.run_at);
     }
-    w.told.runs = true;
-    Ok(if ended.is_empty() { Enqueued::New(id) } else { Enqueued::Replacing { run: id, ended } })
+    w.hints.runs = true;
+    Ok(if ended.is_empty() { EnqueueOutcome::New(id) } else { EnqueueOutcome::Replacing { run: id, ended } })
 }
 
 /// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
@@ -200,7 +200,7 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
             row.leave(RunState::Waiting);
             row.enter(RunState::Cancelled);
             row.bytes += bytes;
-            w.told.changes = true;
+            w.hints.changes = true;
             Ok(Cancelled::Done)
         }
         RunState::Running => {
@@ -208,7 +208,7 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
             w.conn
                 .prepare_cached("UPDATE runs SET cancel = ?2 WHERE id = ?1 AND cancel IS NULL")?
                 .execute(params![run.0, reason])?;
-            w.told.changes = true;
+            w.hints.changes = true;
             Ok(Cancelled::Requested)
         }
         over => Ok(Cancelled::Over(over)),

@@ -8,7 +8,7 @@ use crate::run::RunId;
 use crate::schedule::Going;
 use crate::store::codes::WAITING;
 use crate::store::rules::pausing;
-use crate::store::{Remember, RunKey, Stands, TaskState, Watched};
+use crate::store::{AwaitedRunState, RunKey, TaskState, TriggerState, UpdateMemory};
 use crate::task::TaskKey;
 use crate::time::Timestamp;
 
@@ -20,7 +20,7 @@ pub(super) fn watch(
     conn: &Connection,
     tasks: Vec<TaskKey>,
     now: Timestamp,
-) -> rusqlite::Result<BTreeMap<TaskKey, Watched>> {
+) -> rusqlite::Result<BTreeMap<TaskKey, TriggerState>> {
     // Counts the waiting runs that are due and those that were tried before, each by an index of its own.
     let mut statement = conn.prepare_cached(&format!(
         "SELECT cursor_at, {STANDING_COLUMNS}, fired, memory, latest_failure_at, running + CASE waiting WHEN 0 THEN 0 ELSE \
@@ -40,7 +40,7 @@ pub(super) fn watch(
     Ok(found)
 }
 
-fn watched(row: &Row<'_>) -> rusqlite::Result<Watched> {
+fn watched(row: &Row<'_>) -> rusqlite::Result<TriggerState> {
     let state = TaskState {
         cursor: maybe_instant(row, 0)?,
         paused: pause(row, 1)?,
@@ -50,11 +50,11 @@ fn watched(row: &Row<'_>) -> rusqlite::Result<Watched> {
         schedule: row.get(11)?,
         left_out: row.get(12)?,
     };
-    Ok(Watched { state, going: Going { failed: maybe_instant(row, 9)?, alive: row.get(10)? } })
+    Ok(TriggerState { state, going: Going { failed: maybe_instant(row, 9)?, alive: row.get(10)? } })
 }
 
-/// See [`crate::store::Store::stands`].
-pub(super) fn stands(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Result<BTreeMap<RunKey, Stands>> {
+/// See [`crate::store::Store::run_states`].
+pub(super) fn run_states(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Result<BTreeMap<RunKey, AwaitedRunState>> {
     let mut statement = conn.prepare_cached(
         "SELECT r.id, r.state, r.ended_at FROM tasks t CROSS JOIN runs r ON r.task = t.id AND r.dedup = ?3 \
          WHERE t.tenant = ?1 AND t.name = ?2",
@@ -64,7 +64,7 @@ pub(super) fn stands(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Result<B
         let (task, dedup) = &key;
         let stands = statement
             .query_row(params![task.tenant.as_str(), task.task.as_str(), dedup], |row| {
-                Ok(Stands { run: RunId(row.get(0)?), state: state(row, 1)?, ended_at: maybe_instant(row, 2)? })
+                Ok(AwaitedRunState { run: RunId(row.get(0)?), state: state(row, 1)?, ended_at: maybe_instant(row, 2)? })
             })
             .optional()?;
         if let Some(stands) = stands {
@@ -74,14 +74,14 @@ pub(super) fn stands(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Result<B
     Ok(found)
 }
 
-/// See [`crate::store::Store::remember`].
-pub(super) fn remember(w: &mut Writing, remember: &Remember) -> bool {
+/// See [`crate::store::Store::update_memory`].
+pub(super) fn update_memory(w: &mut Writing, remember: &UpdateMemory) -> bool {
     let id = w.ledger.intern(&remember.task);
     if w.ledger.row(id).memory != remember.from {
         return false;
     }
     let row = w.ledger.change(id);
     row.memory = Some(remember.to.clone());
-    w.told.changes |= pausing::remember(remember, &mut row.cursor, &mut row.paused);
+    w.hints.changes |= pausing::update_memory(remember, &mut row.cursor, &mut row.paused);
     true
 }

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_any_older_schema_keeps_every_word_and_refuses_numbers_that_are_none() {
+    fn a_file_of_any_older_schema_keeps_every_word_and_refuses_unknown_codes() {
         for version in 1..MIGRATIONS[MIGRATIONS.len() - 1].number {
             let mut conn = file_of(version);
             fill(&conn);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_takes_every_word_and_refuses_numbers_that_are_none() {
+    fn a_new_file_accepts_every_word_and_refuses_unknown_codes() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, 0).unwrap();
 

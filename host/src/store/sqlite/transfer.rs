@@ -90,7 +90,7 @@ impl Transfer for SqliteStore {
     async fn take(&self, page: Page) -> Result<()> {
         self.write(move |w| {
             let Some(last) = page.last() else { return Ok(()) };
-            reach(&w.conn, page.kind(), &last)?;
+            note_progress(&w.conn, page.kind(), &last)?;
             taking::take(w, &page)
         })
         .await
@@ -113,7 +113,7 @@ fn moving(conn: &Connection) -> rusqlite::Result<Vec<(String, String, Option<Str
 }
 
 /// Notes that all records of a kind up to the one with key `last` were moved.
-fn reach(conn: &Connection, kind: Kind, last: &Key) -> Step<()> {
+fn note_progress(conn: &Connection, kind: Kind, last: &Key) -> Step<()> {
     let last = serde_json::to_string(last).expect("a key is numbers and texts");
     let begun = conn
         .prepare_cached("UPDATE transfer SET reached = ?2 WHERE kind = ?1")?
@@ -126,7 +126,7 @@ fn reach(conn: &Connection, kind: Kind, last: &Key) -> Step<()> {
 
 /// Makes all numbers that are given out from now on greater than `counters`.
 fn count_on(w: &mut Writing, counters: Counters) -> Step<()> {
-    w.ledger.given_out(counters.run, counters.fence);
+    w.ledger.note_numbers(counters.run, counters.fence);
     w.conn
         .prepare_cached("UPDATE counters SET schedules = max(schedules, ?1), published = max(published, ?2)")?
         .execute([counters.schedule, counters.plugin])?;

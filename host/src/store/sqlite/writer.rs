@@ -18,7 +18,7 @@ use tracing::error;
 use super::checkpoint::Checkpoints;
 use super::errors::{Failure, Step, translate};
 use super::ledger::Ledger;
-use crate::store::hints::{Hints, Told};
+use crate::store::hints::{HintSet, Hints};
 use crate::store::{Result, StoreError};
 use crate::supervisor::Supervisor;
 
@@ -34,7 +34,7 @@ pub(super) struct Writing {
     /// Rows and counters that need not be read.
     pub(super) ledger: Ledger,
     /// Hints to send after the commit.
-    pub(super) told: Told,
+    pub(super) hints: HintSet,
 }
 
 /// Hints and counters.
@@ -142,7 +142,7 @@ impl Writer {
             Ok(())
         }))?;
         let ledger = Ledger::load(&conn)?;
-        let writing = Writing { conn, ledger, told: Told::default() };
+        let writing = Writing { conn, ledger, hints: HintSet::default() };
         Ok(Self { checkpoints, writing, board, path })
     }
 
@@ -207,7 +207,7 @@ impl Writer {
     }
 
     fn begin(&mut self) -> rusqlite::Result<()> {
-        self.writing.told = Told::default();
+        self.writing.hints = HintSet::default();
         self.writing.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
     }
 
@@ -251,6 +251,6 @@ impl Writer {
             self.board.writes.fetch_add(1, Ordering::Relaxed);
             command.answer();
         }
-        self.board.hints.tell(self.writing.told);
+        self.board.hints.notify(self.writing.hints);
     }
 }

@@ -72,7 +72,7 @@ pub enum Work {
 
 /// The progress that the watcher of a move receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum MoveEvent {
     /// The work on a kind of records begins.
     Begins {
         work: Work,
@@ -88,7 +88,7 @@ pub enum Told {
 }
 
 /// Receives the progress of a move.
-pub type Watcher<'a> = &'a mut dyn FnMut(Told);
+pub type Watcher<'a> = &'a mut dyn FnMut(MoveEvent);
 
 /// A kind of records as both stores have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +199,7 @@ async fn copy(
         Some(_) => at(End::Destination, destination.count(kind).await)?,
         None => 0,
     };
-    watcher(Told::Begins { work: Work::Copying, kind, records, before });
+    watcher(MoveEvent::Begins { work: Work::Copying, kind, records, before });
     loop {
         let found = at(End::Source, source.page(kind, reached, page).await)?;
         let (last, count) = (found.last(), found.len() as u64);
@@ -207,10 +207,10 @@ async fn copy(
             break;
         }
         at(End::Destination, destination.take(found).await)?;
-        watcher(Told::Did(count));
+        watcher(MoveEvent::Did(count));
         reached = last;
     }
-    watcher(Told::Done);
+    watcher(MoveEvent::Done);
     Ok(())
 }
 
@@ -223,14 +223,14 @@ async fn compare(
     watcher: Watcher<'_>,
 ) -> Result<Compared> {
     let records = at(End::Source, source.count(kind).await)?;
-    watcher(Told::Begins { work: Work::Comparing, kind, records, before: 0 });
-    let mut nobody = |_: Told| {};
+    watcher(MoveEvent::Begins { work: Work::Comparing, kind, records, before: 0 });
+    let mut nobody = |_: MoveEvent| {};
     // Each side mostly waits for its own disk, so both run at once.
     let (source, destination) = tokio::try_join!(
         sum(End::Source, source, kind, page, watcher),
         sum(End::Destination, destination, kind, page, &mut nobody),
     )?;
-    watcher(Told::Done);
+    watcher(MoveEvent::Done);
     Ok(Compared { kind, source, destination })
 }
 
@@ -243,7 +243,7 @@ async fn sum(end: End, store: &dyn Transfer, kind: Kind, page: Bound, watcher: W
             return Ok(summing.sum());
         }
         summing.add(found);
-        watcher(Told::Did(count));
+        watcher(MoveEvent::Did(count));
         reached = last;
     }
 }

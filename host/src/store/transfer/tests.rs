@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::store::published::Plugins as _;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{Store, StoreError};
@@ -122,14 +122,14 @@ pub(in crate::store) async fn keeps_its_own_pause<S: Store + Transfer>(store: &S
         why: Some(why.into()),
     };
     let all = async || store.pauses().await.unwrap().all;
-    store.pause(Whom::All, Some("its own".into()), NOW).await.unwrap();
+    store.pause(PauseTarget::All, Some("its own".into()), NOW).await.unwrap();
     store.begin_move("the first", store.counters().await.unwrap()).await.unwrap();
 
     store.take(Page::Pauses(vec![PauseRecord { tenant: None, pause: pause(9, "moved") }])).await.unwrap();
 
     assert_eq!(all().await, Some(pause(0, "its own")));
     // A store that believed that it had taken the other pause would find nothing to change.
-    store.pause(Whom::All, Some("moved".into()), NOW).await.unwrap();
+    store.pause(PauseTarget::All, Some("moved".into()), NOW).await.unwrap();
     assert_eq!(all().await, Some(pause(0, "moved")));
 }
 
@@ -193,8 +193,8 @@ async fn a_difference_is_found_and_keeps_hosts_out() {
     let (source, destination) = (lived().await, empty());
     let path = destination.path;
     let tampers = Connection::open(&path).unwrap();
-    let mut when_runs_are_compared = |told: Told| {
-        if matches!(told, Told::Begins { work: Work::Comparing, kind: Kind::Runs, .. }) {
+    let mut when_runs_are_compared = |told: MoveEvent| {
+        if matches!(told, MoveEvent::Begins { work: Work::Comparing, kind: Kind::Runs, .. }) {
             tampers.execute("UPDATE runs SET failures = failures + 1 WHERE id = 1", []).unwrap();
         }
     };
@@ -236,9 +236,9 @@ async fn the_watcher_of_a_move_hears_of_every_record() {
     let (mut all, mut done) = (0, 0);
 
     move_all(&*source.store, &*destination.store, &plan(), &mut |told| match told {
-        Told::Begins { records, .. } => all += records,
-        Told::Did(records) => done += records,
-        Told::Done => {}
+        MoveEvent::Begins { records, .. } => all += records,
+        MoveEvent::Did(records) => done += records,
+        MoveEvent::Done => {}
     })
     .await
     .unwrap();
@@ -265,7 +265,7 @@ fn a_nul_counts_as_its_replacement() {
 }
 
 #[test]
-fn a_key_is_read_as_it_was_written() {
+fn keys_round_trip() {
     for key in [
         Key::Numbers(5, 0),
         Key::Numbers(i64::MIN, i64::MAX),

@@ -9,13 +9,13 @@ fn row(state: i64, attempt: i64, fence: Option<i64>, host: &str, lease_until: Op
 }
 
 /// Builds a history, a transaction at a time.
-struct Teller {
+struct HistoryBuilder {
     history: History,
     now: i64,
     rows: BTreeMap<i64, Row>,
 }
 
-impl Teller {
+impl HistoryBuilder {
     fn new() -> Self {
         Self { history: History { every: 1000, ..History::default() }, now: 0, rows: BTreeMap::new() }
     }
@@ -80,8 +80,8 @@ impl Teller {
 
 /// Builds a good history. Run 1 succeeds on `a`. Run 2 is lost by `a`, swept by `b`, and succeeds there. `a` gives back
 /// run 3 when it restarts. Runs 4 and 5 are made by a schedule.
-fn good() -> Teller {
-    let mut teller = Teller::new();
+fn good() -> HistoryBuilder {
+    let mut teller = HistoryBuilder::new();
     teller.makes(1, "errand", 0);
     teller.makes(2, "errand", 0);
     teller.claims("a", 1, 10);
@@ -124,14 +124,14 @@ fn broken_by(change: impl FnOnce(&mut History)) -> Vec<Rule> {
 }
 
 /// Returns the rules that it breaks if it continues like this.
-fn broken_when(goes_on: impl FnOnce(&mut Teller)) -> Vec<Rule> {
+fn broken_when(goes_on: impl FnOnce(&mut HistoryBuilder)) -> Vec<Rule> {
     let mut teller = good();
     goes_on(&mut teller);
     broken(&teller.history)
 }
 
 /// Adds a run that is claimed by `a` to the good history.
-fn claimed(teller: &mut Teller) {
+fn claimed(teller: &mut HistoryBuilder) {
     teller.makes(6, "errand", 0);
     teller.claims("a", 6, 40);
     teller.acts(6, 41);
@@ -160,7 +160,7 @@ fn a_run_that_is_not_over_in_the_end_is_found_whether_it_waits_or_runs() {
 }
 
 #[test]
-fn a_run_that_goes_on_after_its_end_is_found() {
+fn a_run_that_continues_after_its_end_is_detected() {
     let found = broken_when(|teller| {
         teller.claims("b", 1, 50);
         teller.ends("b", 1, 0, SUCCEEDED);

@@ -86,7 +86,7 @@ fn pages_interfaces_sql_and_names_of_tests_are_read() {
 }
 
 #[test]
-fn an_area_fails_only_above_its_count_and_owns_what_lies_deepest() {
+fn an_area_fails_only_above_its_count_and_the_deepest_area_owns_a_file() {
     let files =
         [("host/src/a.rs", "// Nobody.\n"), ("host/src/a/b.rs", "// Nobody.\n"), ("host/src/ab.rs", "// Nobody.\n")];
     let areas = |most| [Area { path: "host", most: 1 }, Area { path: "host/src/a", most }];

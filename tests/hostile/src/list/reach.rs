@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::of;
 use crate::attack::{Attack, Gear};
 use crate::conditions::PULSE;
-use crate::ground::{Ground, SMALL_BOX};
+use crate::ground::{Environment, SMALL_BOX};
 use crate::host::Host;
 
 pub(super) fn attacks() -> Vec<Attack> {
     let runs = Attack::runs;
-    let host = |ground: &Ground| Gear { settings: vec![("host", ground.host.clone())], ..Gear::default() };
+    let host = |ground: &Environment| Gear { settings: vec![("host", ground.host.clone())], ..Gear::default() };
     vec![
         runs(of!(rust "environment"), &["succeeded"]),
         runs(of!(rust "error_words"), &["succeeded"]).gear(writes_files),
@@ -46,28 +46,28 @@ fn calls(setting: &'static str, address: String) -> Gear {
     Gear { settings: vec![(setting, format!("http://{address}/"))], http: vec![address], ..Gear::default() }
 }
 
-fn silent(ground: &Ground) -> Gear {
+fn silent(ground: &Environment) -> Gear {
     calls("silent", ground.silent.to_string())
 }
 
-fn redirects(ground: &Ground) -> Gear {
+fn redirects(ground: &Environment) -> Gear {
     calls("redirects", ground.redirects.to_string())
 }
 
 /// Returns a name that the resolver of a host that is started here resolves to 127.0.0.1.
-fn inside(ground: &Ground) -> Gear {
+fn inside(ground: &Environment) -> Gear {
     calls("inside", format!("name.inside.invalid:{}", ground.inside.port()))
 }
 
-fn reads_files(ground: &Ground) -> Gear {
+fn reads_files(ground: &Environment) -> Gear {
     Gear { grants: ground.open_box(false), ..Gear::default() }
 }
 
-fn writes_files(ground: &Ground) -> Gear {
+fn writes_files(ground: &Environment) -> Gear {
     Gear { grants: ground.open_box(true), ..Gear::default() }
 }
 
-fn fills_files(ground: &Ground) -> Gear {
+fn fills_files(ground: &Environment) -> Gear {
     Gear { grants: ground.small_box(), ..Gear::default() }
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{at, is_written_and_read, on_one_line};
 use crate::http::api_types::attempts::{AccountsShape, AttemptShape, LogEvent};
-use crate::run::{Accounts, Kept, Outcome, Report};
+use crate::run::{Accounts, CappedText, Outcome, Report};
 use crate::store::AttemptInfo;
 
 /// Returns an attempt with a value in every field.
 pub(super) fn full() -> AttemptInfo {
     let us = Duration::from_micros;
-    let kept = |text: &str| Kept { text: text.to_owned(), cut: text == "cut" };
+    let kept = |text: &str| CappedText { text: text.to_owned(), cut: text == "cut" };
     AttemptInfo {
         attempt: 2,
         host: "box".to_owned(),

@@ -25,7 +25,7 @@ fn an_attempt_under_way_shows_what_it_uses_and_what_it_waits_for() {
         bytes_in: 8,
         bytes_out: 9,
         waiting: Some(wait()),
-        lookers: 10,
+        observers: 10,
         ending: true,
     };
     let others = Others { attempts: 1, guest_us: 2 };

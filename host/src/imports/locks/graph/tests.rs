@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::waits::{LockWaits, Place, Waits};
+use super::super::waits::{LockWaits, Place, WaitingRun};
 use super::*;
 use crate::imports::testing::named;
 use crate::time::Timestamp;
@@ -16,8 +16,8 @@ fn lock(n: usize) -> Arc<LockName> {
     Arc::new(named(&format!("lock {n}")))
 }
 
-fn who(run: usize, holds: &[(usize, LockMode)]) -> Waits {
-    Waits {
+fn who(run: usize, holds: &[(usize, LockMode)]) -> WaitingRun {
+    WaitingRun {
         run: RunId(i64::try_from(run).unwrap()),
         task: Name::new("task").unwrap(),
         since: Timestamp::from_millis(0),
@@ -77,7 +77,7 @@ fn sharers_do_not_wait_for_each_other() {
     let second = wait(&waits, 2, &[(2, Shared)], 1, Shared);
 
     assert!(first.circle.is_none() && second.circle.is_none());
-    assert!(first.place.in_front() && second.place.in_front());
+    assert!(first.place.is_first() && second.place.is_first());
 }
 
 #[test]
@@ -191,7 +191,7 @@ proptest! {
             match op {
                 Op::Acquire { run, lock: n, mode } if !model.waits(run) && !model.held.contains_key(&(run, n)) => {
                     let place = waits.enter(lock(n), mode);
-                    prop_assert_eq!(place.in_front(), model.queues[n].iter().all(|(_, ahead)| (*ahead, mode) == (Shared, Shared)));
+                    prop_assert_eq!(place.is_first(), model.queues[n].iter().all(|(_, ahead)| (*ahead, mode) == (Shared, Shared)));
                     model.queues[n].push((run, mode));
                     if model.queues[n].len() == 1 && model.is_free(n, mode) {
                         model.serve();

@@ -176,7 +176,7 @@ async fn two_hosts_do_not_fire_an_instant_twice() {
 }
 
 #[tokio::test]
-async fn a_schedule_rests_while_its_task_is_gone_and_goes_on_when_it_is_back() {
+async fn a_schedule_rests_while_its_task_is_missing() {
     let mut rig = Rig::new(CatchUp::Latest);
     rig.minutely("k").await;
     rig.has_no_task();

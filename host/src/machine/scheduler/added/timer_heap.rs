@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_that_was_replaced_or_forgotten_does_not_come_up_as_it_was() {
+    fn a_replaced_or_removed_timer_does_not_fire() {
         let mut timetable = TimerHeap::default();
         put(&mut timetable, 1, 10);
         put(&mut timetable, 2, 10);

@@ -163,7 +163,7 @@ async fn a_run_that_does_not_start_in_time_is_cancelled_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_made_up_for_has_all_its_time_to_start() {
+async fn a_catch_up_run_has_its_full_time_to_start() {
     let mut rig = Rig::new("05-01 11:30:00");
     let hourly = "every = \"1h\"\nstart-within = \"90s\"\ncatch-up = \"all(2)\"";
     let mut host = rig.host(hourly).await;

@@ -44,7 +44,7 @@ async fn without_catch_up_three_days_are_left_out_and_the_task_shows_that() {
 }
 
 #[tokio::test]
-async fn the_latest_of_three_days_is_made_up_for_and_says_of_how_many() {
+async fn the_latest_instant_of_three_days_is_caught_up_and_the_number_is_reported() {
     let (rig, runs) = down_for_three_days("catch-up = \"latest\"").await;
 
     let [made_up] = due(&runs)[..] else { panic!("{runs:?}") };
@@ -54,7 +54,7 @@ async fn the_latest_of_three_days_is_made_up_for_and_says_of_how_many() {
 }
 
 #[tokio::test]
-async fn the_latest_few_are_made_up_for_one_after_another_though_others_would_be_skipped() {
+async fn the_latest_missed_instants_are_caught_up_one_after_another() {
     let (_rig, runs) = down_for_three_days("catch-up = \"all(3)\"").await;
 
     let made_up = due(&runs);
@@ -89,7 +89,7 @@ async fn a_machine_that_slept_and_a_clock_set_forward_miss_as_a_host_that_was_do
 }
 
 #[tokio::test]
-async fn a_clock_set_back_runs_nothing_twice_and_goes_on_where_it_was() {
+async fn a_clock_set_back_runs_nothing_twice_and_schedules_resume_later() {
     let mut rig = Rig::new("05-01 11:30:00");
     let mut host = rig.host("every = \"1h\"\ncatch-up = \"all(10)\"").await;
     rig.pass(&mut host, at("05-01 13:30:00"), SECOND).await;
@@ -129,7 +129,7 @@ async fn a_clock_that_was_ten_years_ahead_for_a_moment_stops_no_schedule() {
 }
 
 #[tokio::test]
-async fn a_task_whose_clock_was_set_back_goes_on_as_soon_as_it_is_resumed() {
+async fn a_task_whose_clock_was_set_back_continues_once_it_is_resumed() {
     let mut rig = Rig::new("05-01 12:30:00");
     let mut host = rig.host("every = \"1h\"").await;
     rig.set(at("05-01 18:30:00"));
@@ -166,7 +166,7 @@ async fn a_schedule_that_was_changed_while_no_host_was_up_has_missed_nothing_bef
 }
 
 #[tokio::test]
-async fn a_schedule_that_is_changed_while_its_host_is_up_begins_anew() {
+async fn a_schedule_that_is_changed_while_its_host_is_up_starts_afresh() {
     let mut rig = Rig::new("05-01 11:30:00");
     let mut host = rig.host("cron = \"0 * * * *\"\ncatch-up = \"all(1000)\"").await;
     rig.pass(&mut host, at("05-01 12:30:00"), SECOND).await;
@@ -179,7 +179,7 @@ async fn a_schedule_that_is_changed_while_its_host_is_up_begins_anew() {
 }
 
 #[tokio::test]
-async fn instants_during_a_pause_are_neither_run_nor_made_up_for() {
+async fn instants_during_a_pause_are_neither_run_nor_caught_up() {
     for down in [false, true] {
         let hourly = "every = \"1h\"\ncatch-up = \"all(1000)\"";
         let mut rig = Rig::new("05-01 11:30:00");

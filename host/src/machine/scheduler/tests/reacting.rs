@@ -5,7 +5,7 @@ use crate::store::tasks::Tasks as _;
 use std::time::Duration;
 
 use super::world::{DAY, Goes, START, World, key};
-use crate::pause::Whom;
+use crate::pause::PauseTarget;
 use crate::run::RunState;
 use crate::schedule::{ChainState, Memory};
 use crate::store::{Retention, RunInfo, Store};
@@ -86,7 +86,7 @@ async fn an_end_is_remembered_for_longer_than_its_history() {
 }
 
 #[tokio::test]
-async fn nothing_follows_while_the_task_is_paused_and_it_goes_on_when_it_is_resumed() {
+async fn a_paused_task_starts_no_following_run_until_it_is_resumed() {
     let mut world = World::new(AFTER);
     let mut hosts = [world.host()];
     world.pass(seconds(10), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
@@ -102,12 +102,12 @@ async fn nothing_follows_while_the_task_is_paused_and_it_goes_on_when_it_is_resu
 }
 
 #[tokio::test]
-async fn while_all_tasks_are_paused_nothing_is_made_nor_written_and_then_it_goes_on() {
+async fn while_all_tasks_are_paused_nothing_is_made_or_written() {
     let pace = "[tasks.p]\npace = { min = 1, max = 2, from = \"1m\", to = \"1h\" }\n";
     let mut world = World::new(&format!("{AFTER}{pace}[tasks.b]\n[chains.c]\nlinks = [\"b\"]\n"));
     let mut hosts = [world.host()];
     world.pass(seconds(600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
-    world.store.pause(Whom::All, None, world.now()).await.unwrap();
+    world.store.pause(PauseTarget::All, None, world.now()).await.unwrap();
     // The attempts under way end.
     world.pass(seconds(600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
     let (made, written) = (world.made().await.len(), world.store.stats().writes);
@@ -118,7 +118,7 @@ async fn while_all_tasks_are_paused_nothing_is_made_nor_written_and_then_it_goes
     assert_eq!(world.store.stats().writes, written);
     world.pass(seconds(3600), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
     assert_eq!(world.made().await.len(), made);
-    world.store.resume(Whom::All, world.now()).await.unwrap();
+    world.store.resume(PauseTarget::All, world.now()).await.unwrap();
     world.pass(seconds(1), &mut hosts, |_, _| Goes::Well(seconds(30))).await;
 
     let begun = world.made().await.split_off(made).into_iter().map(|run| run.task).collect::<Vec<_>>();
@@ -339,7 +339,7 @@ async fn without_schedules_that_depend_on_runs_the_store_is_not_asked() {
     let world = World::new("[tasks.a]\nevery = \"1s\"\n");
     let mut host = world.host();
     host.look().await;
-    assert!(!host.reacting.heeds_hints());
+    assert!(!host.reacting.depends_on_runs());
     assert_eq!(world.store.stats().writes, 0);
     assert_eq!(host.reacting.next(), None);
 }

@@ -141,7 +141,7 @@ fn a_crontab_without_an_h_is_the_same_for_every_name() {
 }
 
 #[test]
-fn an_h_is_shown_as_it_was_written_and_keeps_what_else_was_said() {
+fn an_h_is_displayed_unchanged_beside_other_values() {
     let crontab = crontab("CRON_TZ=Asia/Tokyo H H(0-5) * * *").with_dst(Dst::Skip);
     let named = crontab.for_name("report");
 
@@ -158,12 +158,12 @@ fn errors_describe_a_wrong_h() {
     let table = [
         ("H(0-60) * * * *", "minute `H(0-60)`: `60` is out of range"),
         ("H(9-3) * * * *", "minute `H(9-3)`: `9-3` runs backwards"),
-        ("H/0 * * * *", "minute `H/0`: `0` is no step, which is 1 or more"),
+        ("H/0 * * * *", "minute `H/0`: `0` is not a step, which is 1 or more"),
         ("H5 * * * *", "minute `H5`: `H5` is no `H`, `H(a-b)`, `H/n` or `H(a-b)/n`"),
         ("H(5) * * * *", "minute `H(5)`: `H(5)` is no `H`, `H(a-b)`, `H/n` or `H(a-b)/n`"),
         ("H(1-5 * * * *", "minute `H(1-5`: `H(1-5` is no `H`, `H(a-b)`, `H/n` or `H(a-b)/n`"),
         ("H-5 * * * *", "minute `H-5`: `H-5` is no `H`, `H(a-b)`, `H/n` or `H(a-b)/n`"),
-        ("h * * * *", "minute `h`: `h` is no value"),
+        ("h * * * *", "minute `h`: `h` is not a value"),
     ];
     for (text, expected) in table {
         assert_eq!(refused(text), format!("{expected}{minute}"), "{text}");
@@ -199,7 +199,7 @@ fn a_date_that_never_comes_is_refused_in_every_form() {
 }
 
 #[test]
-fn a_zone_before_the_fields_goes_before_the_tasks() {
+fn a_zone_in_the_crontab_overrides_the_tasks() {
     for text in ["CRON_TZ=Asia/Tokyo 0 9 * * *", "TZ=Asia/Tokyo \t0 9 * * *", " CRON_TZ=Asia/Tokyo  0 9 * * * "] {
         let crontab = crontab(text);
         assert_eq!(crontab.zone(), Some(Tz::Asia__Tokyo), "{text}");
@@ -220,7 +220,7 @@ fn a_zone_before_the_fields_goes_before_the_tasks() {
         ("TZ=UTC", "`` has 0 fields, a crontab has five: minute hour day-of-month month day-of-week"),
         (
             "ZT=UTC 0 9 * *",
-            "minute `ZT=UTC`: `ZT=UTC` is no value; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
+            "minute `ZT=UTC`: `ZT=UTC` is not a value; use 0-59, `*`, `H`, `a-b`, `a~b`, `*/n`, `a-b/n` or a list of them",
         ),
     ];
     for (text, expected) in table {

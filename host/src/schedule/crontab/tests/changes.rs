@@ -96,7 +96,7 @@ fn ticks(change: &Change, length: i64, from: i64, to: i64) -> Vec<Tick> {
 
 fn means(naive: &Naive, tick: &Tick) -> bool {
     let ((day, month, weekday), (hour, minute, second)) = (tick.day, tick.time);
-    naive.means_time(hour, minute, second) && naive.means_day(day, month, weekday)
+    naive.means_time(hour, minute, second) && naive.matches_day(day, month, weekday)
 }
 
 /// cronie's main loop: a *virtual* time trails or leads what the clock shows.

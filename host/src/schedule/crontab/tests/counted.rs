@@ -206,22 +206,22 @@ fn the_examples_of_the_guide_are_due_on_these_days() {
 #[test]
 fn errors_describe_a_wrong_counted_day() {
     let table = [
-        ("0 0 L-0 * *", "`L-0` is no `L` or `L-n`, with n from 1 to 30"),
-        ("0 0 L-31 * *", "`L-31` is no `L` or `L-n`"),
-        ("0 0 LL * *", "`LL` is no `L` or `L-n`"),
+        ("0 0 L-0 * *", "`L-0` is not `L` or `L-n` with n from 1 to 30"),
+        ("0 0 L-31 * *", "`L-31` is not `L` or `L-n`"),
+        ("0 0 LL * *", "`LL` is not `L` or `L-n`"),
         ("0 0 L,W * *", "`W` is no `15W`, `LW` or `L-3W`"),
         ("0 0 32W * *", "`32W` is no `15W`"),
         ("0 0 1-5W * *", "`1-5W` is no `15W`"),
         ("0 0 15W/2 * *", "a step needs a range before it"),
         ("0 0 * * L", "`L` alone is Saturday to some and the last day to others; write `6`, or `satL`"),
-        ("0 0 * * 8L", "`8L` is no `friL`"),
-        ("0 0 * * fri#6", "`fri#6` is no `fri#2`, a weekday and 1 to 5"),
-        ("0 0 * * fri#0", "`fri#0` is no `fri#2`"),
-        ("0 0 * * fri#", "`fri#` is no `fri#2`"),
-        ("0 0 * * mon-fri#1", "`mon-fri#1` is no `fri#2`"),
-        ("L 0 * * *", "minute `L`: `L` is no value"),
-        ("0 0 * L *", "month `L`: `L` is no value"),
-        ("0 0 ? * friL", "`?` is no value; for any day write `*`"),
+        ("0 0 * * 8L", "`8L` is not the last of a weekday"),
+        ("0 0 * * fri#6", "`fri#6` is not a weekday and 1 to 5"),
+        ("0 0 * * fri#0", "`fri#0` is not a weekday and 1 to 5"),
+        ("0 0 * * fri#", "`fri#` is not a weekday and 1 to 5"),
+        ("0 0 * * mon-fri#1", "`mon-fri#1` is not a weekday and 1 to 5"),
+        ("L 0 * * *", "minute `L`: `L` is not a value"),
+        ("0 0 * L *", "month `L`: `L` is not a value"),
+        ("0 0 ? * friL", "`?` is not a value; for any day write `*`"),
         ("0 0 L-29 2 *", "never comes"),
         ("0 0 31W 4,6 *", "never comes"),
         ("0 0 15W * */7", "never comes"),
@@ -269,7 +269,7 @@ fn a_crontab_that_would_never_come_under_some_name_is_refused_under_all() {
 }
 
 #[test]
-fn a_day_that_is_counted_in_two_ways_is_still_meant() {
+fn a_day_that_matches_two_counted_items_is_due_once() {
     // The 30th of April 2027 is a Friday: the last day, the last workday, the last and the fifth Friday.
     for text in ["0 0 L,LW * *", "0 0 L,30W * *", "0 0 * * fri#5,friL", "0 0 L * friL"] {
         assert_eq!(first(text, Tz::UTC, "2027-04-29T12:00:00Z", 1), ["Fri 2027-04-30 00:00 +00:00"], "{text}");

@@ -150,20 +150,20 @@ fn assert_means(crontab: &Crontab, naive: &Naive, after: i64) -> Result<(), Test
             found
         );
         let days = last.div_euclid(86_400) + 1..found.div_euclid(86_400);
-        prop_assert!(!days.take(800).any(|day| means_day(naive, day)), "{} before {}", crontab, found);
+        prop_assert!(!days.take(800).any(|day| matches_day(naive, day)), "{} before {}", crontab, found);
         last = found;
     }
     Ok(())
 }
 
-fn means_day(naive: &Naive, day: i64) -> bool {
+fn matches_day(naive: &Naive, day: i64) -> bool {
     use chrono::Datelike;
     let date = chrono::DateTime::from_timestamp(day * 86_400, 0).unwrap();
-    naive.means_day(date.day(), date.month(), date.weekday().num_days_from_sunday())
+    naive.matches_day(date.day(), date.month(), date.weekday().num_days_from_sunday())
 }
 
 /// Checks that it does not come in 400 years, after which the calendar repeats.
 fn assert_never(naive: &Naive) -> Result<(), TestCaseError> {
-    prop_assert!(!(0..146_097).any(|day| means_day(naive, day)));
+    prop_assert!(!(0..146_097).any(|day| matches_day(naive, day)));
     Ok(())
 }

@@ -45,14 +45,14 @@ impl Naive {
     pub(super) fn means(&self, shown: i64) -> bool {
         let at = DateTime::from_timestamp(shown, 0).unwrap().naive_utc();
         self.means_time(at.hour(), at.minute(), at.second())
-            && self.means_day(at.day(), at.month(), at.weekday().num_days_from_sunday())
+            && self.matches_day(at.day(), at.month(), at.weekday().num_days_from_sunday())
     }
 
     pub(super) fn means_time(&self, hour: u32, minute: u32, second: u32) -> bool {
         self.minutes[minute as usize] && self.hours[hour as usize] && self.seconds[second as usize]
     }
 
-    pub(super) fn means_day(&self, day: u32, month: u32, weekday: u32) -> bool {
+    pub(super) fn matches_day(&self, day: u32, month: u32, weekday: u32) -> bool {
         let (day, weekday) = (self.days[day as usize], self.weekdays[weekday as usize]);
         self.months[month as usize] && if self.either { day || weekday } else { day && weekday }
     }

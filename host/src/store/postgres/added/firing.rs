@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::run::RunId;
-use crate::store::added::{DueSchedule, FireAdded, FiredSchedule, ScheduleProgress};
+use crate::store::added::{DueSchedule, FireAdded, FireScheduleOutcome, ScheduleProgress};
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::rows::{instant, name, number, to_sql};
 use crate::store::postgres::runs::make;
-use crate::store::postgres::tally::Tally;
+use crate::store::postgres::tally::CounterChanges;
 use crate::store::postgres::tasks;
 use crate::store::postgres::tx::Tx;
 use crate::store::rules::added::{self as rules, Firing as Decision};
-use crate::store::{Enqueued, NewRun};
+use crate::store::{EnqueueOutcome, NewRun};
 use crate::task::{Name, TaskKey};
 use crate::time::Timestamp;
 
 /// See [`crate::store::added::AddedSchedules::fire_schedules`].
-pub(super) async fn fire(tx: &mut Tx, fire: &FireAdded) -> Step<Vec<FiredSchedule>> {
+pub(super) async fn fire(tx: &mut Tx, fire: &FireAdded) -> Step<Vec<FireScheduleOutcome>> {
     let keys: Vec<TaskKey> = fire.tasks.iter().map(|task| task.key.clone()).collect();
     let ids = tasks::intern(tx, &keys).await?;
     let locked = tasks::lock(tx, &ids).await?;
@@ -27,9 +27,9 @@ pub(super) async fn fire(tx: &mut Tx, fire: &FireAdded) -> Step<Vec<FiredSchedul
         paused: ids.iter().map(|id| paused.get(id).copied().unwrap_or(false)).collect(),
         busy: busy(tx, &rows).await?,
         rows,
-        answers: vec![FiredSchedule::Stale(None); fire.due.len()],
+        answers: vec![FireScheduleOutcome::Stale(None); fire.due.len()],
     };
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     let mut rest: Vec<usize> = (0..fire.due.len()).collect();
     while !rest.is_empty() {
         rest = firing.wave(tx, &mut tally, rest).await?;
@@ -65,13 +65,13 @@ struct Firing<'a> {
     rows: HashMap<i64, Row>,
     /// The schedules with a run that is not over.
     busy: HashSet<Owner>,
-    answers: Vec<FiredSchedule>,
+    answers: Vec<FireScheduleOutcome>,
 }
 
 impl Firing<'_> {
     /// Fires the due schedules at `places`, except those for which the result of an earlier one of the same key must be
     /// known first. Returns these.
-    async fn wave(&mut self, tx: &mut Tx, tally: &mut Tally, places: Vec<usize>) -> Step<Vec<usize>> {
+    async fn wave(&mut self, tx: &mut Tx, tally: &mut CounterChanges, places: Vec<usize>) -> Step<Vec<usize>> {
         let (mut runs, mut made_for, mut making, mut later) = (Vec::new(), Vec::new(), HashSet::new(), Vec::new());
         for place in places {
             let due = &self.fire.due[place];
@@ -87,7 +87,7 @@ impl Firing<'_> {
             }
             let (paused, busy) = (self.paused[due.task], self.busy.contains(&owner));
             match rules::fire(due, row.version, row.progress, paused, busy) {
-                Decision::Stale => self.answers[place] = FiredSchedule::Stale(Some((row.version, row.progress))),
+                Decision::Stale => self.answers[place] = FireScheduleOutcome::Stale(Some((row.version, row.progress))),
                 Decision::Move { skipped } => self.done(place, None, skipped),
                 Decision::Make(due_at) => {
                     let task = &self.fire.tasks[due.task];
@@ -100,7 +100,7 @@ impl Firing<'_> {
         let made = make(tx, tally, &runs, self.fire.now).await?;
         for ((place, owner), made) in made_for.into_iter().zip(made) {
             // A run that existed before is over, or its key would have been busy.
-            if !matches!(made, Enqueued::Existing(_)) {
+            if !matches!(made, EnqueueOutcome::Existing(_)) {
                 self.busy.insert(owner);
             }
             self.done(place, Some(made.run()), false);
@@ -118,7 +118,7 @@ impl Firing<'_> {
         let fired = row.progress.fired;
         row.finished = rules::is_finished(due, run.is_some(), fired);
         row.changed = true;
-        self.answers[place] = FiredSchedule::Done { run, fired, finished: row.finished };
+        self.answers[place] = FireScheduleOutcome::Done { run, fired, finished: row.finished };
     }
 }
 

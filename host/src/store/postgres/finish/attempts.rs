@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tokio_postgres::types::ToSql;
 
 use super::ended::Ended;
-use crate::run::{Accounts, Kept, Report};
+use crate::run::{Accounts, CappedText, Report};
 use crate::store::codes::outcome_code;
 use crate::store::postgres::rows::{code, text, to_int, to_sql};
 
@@ -50,14 +50,14 @@ const ACCOUNTS: [fn(&Accounts) -> i64; 9] = [
     |a| to_sql(a.bytes_out),
 ];
 
-const TEXTS: [fn(&Report) -> &Kept; 3] = [|report| &report.log, |report| &report.stdout, |report| &report.stderr];
+const TEXTS: [fn(&Report) -> &CappedText; 3] = [|report| &report.log, |report| &report.stdout, |report| &report.stderr];
 
 impl<'a> Attempts<'a> {
     pub(super) fn of(ended: &'a [Ended<'_>]) -> Self {
         fn each<'a, T>(ended: &'a [Ended<'_>], column: impl Fn(&'a Ended<'_>) -> T) -> Vec<T> {
             ended.iter().map(column).collect()
         }
-        let said = |kept: &'a Kept| Some(&kept.text[..]).filter(|said| !said.is_empty()).map(text);
+        let said = |kept: &'a CappedText| Some(&kept.text[..]).filter(|said| !said.is_empty()).map(text);
         Self {
             runs: each(ended, |one| one.claim.run.0),
             attempts: each(ended, |one| to_int(one.claim.attempt)),

@@ -10,15 +10,15 @@ use tokio_postgres::types::ToSql;
 
 use super::attempts::{self, Attempts};
 use super::ended::{Ended, Held};
-use super::{Stands, of_row};
+use super::{TaskStanding, of_row};
 use crate::lifecycle::Transition;
 use crate::run::{Outcome, Output, Report, RunState};
 use crate::store::codes::{RUNNING, WAITING, outcome_code, state_code};
 use crate::store::postgres::errors::Step;
-use crate::store::postgres::over::{Over, moving};
+use crate::store::postgres::over::{ArchiveColumns, moving};
 use crate::store::postgres::rows::{code, state, text, to_int, to_sql};
 use crate::store::postgres::schema::NOT_OVER;
-use crate::store::postgres::tally::{self, Tally};
+use crate::store::postgres::tally::{self, CounterChanges};
 use crate::store::postgres::tasks::STANDING_COLUMNS;
 use crate::store::postgres::tx::{Ask, Tx};
 use crate::store::rules::finish as rules;
@@ -117,7 +117,7 @@ fn over_sql() -> String {
          $15::bytea[]) AS n({CLAIM}, over_at, state, waits, killed, content_type, output) \
          WHERE {HOLDS} AND (NOT n.waits OR r.cancel IS NOT NULL)"
     );
-    let over = Over {
+    let over = ArchiveColumns {
         over_at: "n.over_at",
         state: "n.state",
         failures: "r.failures + n.failed",
@@ -136,7 +136,7 @@ fn over_sql() -> String {
 
 /// Ends the runs: those that are over move to the partition of their day, the others wait again. Returns the runs whose
 /// claims held, by their places in `ending`, and how their tasks stand.
-pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize, Held>, BTreeMap<i64, Stands>)> {
+pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize, Held>, BTreeMap<i64, TaskStanding>)> {
     // All transactions lock runs in this order.
     let mut order: Vec<usize> = (0..ending.len()).collect();
     order.sort_unstable_by_key(|place| ending[*place].finish.claim.run);
@@ -160,7 +160,7 @@ pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize,
     let again: [&(dyn ToSql + Sync); 10] = [a, b, c, d, e, f, g, h, i, &run_at];
     // In this order, the second statement ends a run whose cancellation is requested in between.
     let asks: [Ask<'_>; 2] = [(&again_sql, &again), (&over_sql, &over)];
-    let rows = tx.flight(if waiting.is_empty() { &asks[1..] } else { &asks }).await?;
+    let rows = tx.pipeline(if waiting.is_empty() { &asks[1..] } else { &asks }).await?;
     let (mut held, mut stands) = (HashMap::with_capacity(ending.len()), BTreeMap::new());
     for row in rows.iter().flatten() {
         let (place, found) = holding(row)?;
@@ -223,7 +223,7 @@ impl<'a> Claims<'a> {
 }
 
 /// Moves the earlier attempts of runs that are over to the partition of their run.
-fn earlier_sql() -> String {
+fn move_earlier_sql() -> String {
     format!(
         "UPDATE attempts a SET over_at = n.over_at FROM unnest($1::bigint[], $2::bigint[]) AS n(run, over_at) \
          WHERE a.run = ANY (ARRAY[n.run]) AND a.over_at = {NOT_OVER}"
@@ -239,7 +239,7 @@ const WAITING_OF_TASKS: &str = "SELECT coalesce(sum(waiting), 0)::bigint FROM ta
 
 /// Writes the rest of the ends: the attempts, the sums, and the release of locks. Then commits, and notes which hints
 /// to send.
-pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &Tally) -> Step<()> {
+pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &CounterChanges) -> Step<()> {
     let attempts = Attempts::of(ended);
     let runs: Vec<i64> = ended.iter().map(|one| one.claim.run.0).collect();
     let mut tasks: Vec<i64> = ended.iter().map(|one| one.task).collect();
@@ -250,7 +250,7 @@ pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &Tally) -> Ste
         .filter(|one| one.entered.is_over() && one.claim.attempt > 1)
         .map(|one| (one.claim.run.0, one.over_at()))
         .unzip();
-    let (earlier_sql, sums) = (earlier_sql(), tally.columns(tx));
+    let (move_earlier_sql, sums) = (move_earlier_sql(), tally.columns(tx));
     let (attempts, sums) = (attempts.params(), sums.params());
     let runs: [&(dyn ToSql + Sync); 1] = [&runs];
     let tasks: [&(dyn ToSql + Sync); 1] = [&tasks];
@@ -263,11 +263,11 @@ pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &Tally) -> Ste
         (attempts::WRITE, &attempts),
     ];
     if !earlier.is_empty() {
-        asks.push((&earlier_sql, &moved));
+        asks.push((&move_earlier_sql, &moved));
     }
     let rows = tx.commit_with(&asks).await?;
-    tx.told.locks |= rows[..RELEASES.len()].iter().any(|released| !released.is_empty());
-    tx.told.runs |= rows[3].first().is_some_and(|row| row.get::<_, i64>(0) > 0);
-    tx.told.changes = true;
+    tx.hints.locks |= rows[..RELEASES.len()].iter().any(|released| !released.is_empty());
+    tx.hints.runs |= rows[3].first().is_some_and(|row| row.get::<_, i64>(0) > 0);
+    tx.hints.changes = true;
     Ok(())
 }

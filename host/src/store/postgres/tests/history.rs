@@ -7,7 +7,7 @@ use crate::store::claims::Claims as _;
 use crate::store::codes::{CANCELLED, FAILED, RUNNING, SUCCEEDED, WAITING};
 use crate::store::history::History as _;
 use crate::store::runs::Runs as _;
-use crate::store::{Enqueued, NewRun, Retention, Store as _};
+use crate::store::{EnqueueOutcome, NewRun, Retention, Store as _};
 use crate::time::Timestamp;
 
 use super::*;
@@ -87,7 +87,7 @@ async fn a_day_that_is_too_old_is_dropped_except_for_rows_that_must_stay() {
     assert_eq!(kept, counted);
     // A key is taken for as long as its run is kept.
     let again = store.enqueue(vec![keyed("a", "good"), keyed("a", "bad")], NOW).await.unwrap();
-    assert!(matches!(again[..], [Enqueued::Existing(run), Enqueued::New(_)] if run == good), "{again:?}");
+    assert!(matches!(again[..], [EnqueueOutcome::Existing(run), EnqueueOutcome::New(_)] if run == good), "{again:?}");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn records_are_unchanged_after_a_move_into_a_database_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_goes_on_after_a_move_where_the_file_was() {
+async fn a_host_continues_on_the_database_that_its_file_was_moved_to() {
     let (first, database) = (lived().await, Database::new().await);
 
     moves(&*first.store, &*database.end(End::Destination).await).await;
@@ -62,7 +62,7 @@ async fn the_records_of_a_database_are_moved_into_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_move_into_a_database_that_was_cut_off_goes_on_and_counts_nothing_twice() {
+async fn an_interrupted_move_into_a_database_continues_and_counts_nothing_twice() {
     let first = lived().await;
     let expected = shows(&*first.store).await;
     for (takes, after_all) in [(0, false), (1, true), (5, true), (13, false), (20, true)] {
@@ -141,13 +141,13 @@ async fn a_missing_schema_is_not_created_as_the_source_of_a_move() {
     let refused = PostgresStore::open_to_move(&database.options(), End::Source).await;
 
     let Err(StoreError::Unusable(line)) = refused else { panic!("{refused:?}") };
-    assert!(line.contains(&database.schema) && line.contains("has no store"), "{line}");
+    assert!(line.contains(&database.schema) && line.contains("has no Sexton store"), "{line}");
     let made = format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", database.schema);
     assert_eq!(cluster::shared().psql(&made), "0");
 }
 
 #[test]
-fn a_text_is_moved_as_it_would_have_been_written() {
+fn moved_text_equals_written_text() {
     for text in ["", "plain", "\0", "a\0b\0", "\u{fffd}"] {
         let mut moved = text.to_owned();
         without_nul(&mut moved);

@@ -3,7 +3,7 @@
 use crate::run::ClaimKey;
 use crate::run::RunState;
 use crate::store::CacheKey;
-use crate::store::Enqueued;
+use crate::store::EnqueueOutcome;
 use crate::store::LockMode;
 use crate::store::LockTaken;
 use crate::store::cache::Cache as _;
@@ -11,7 +11,7 @@ use crate::store::claims::Claims as _;
 use crate::store::history::History as _;
 use crate::store::locks::Locks as _;
 use crate::store::runs::Runs as _;
-use crate::store::{CacheWrite, ClaimRequest, NewRun, Store as _, Written};
+use crate::store::{CacheWrite, ClaimRequest, NewRun, Store as _, WriteOutcome};
 use crate::task::Name;
 use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashMap};
@@ -135,8 +135,8 @@ async fn hosts_that_use_one_key_at_once_make_one_run() {
     let made =
         both(&pair, |store| async move { store.enqueue(vec![keyed("a", "noon")], NOW).await.unwrap().remove(0) }).await;
 
-    assert_eq!(made.iter().filter(|made| matches!(made, Enqueued::New(_))).count(), 1, "{made:?}");
-    assert_eq!(made.iter().map(Enqueued::run).collect::<BTreeSet<_>>().len(), 1, "{made:?}");
+    assert_eq!(made.iter().filter(|made| matches!(made, EnqueueOutcome::New(_))).count(), 1, "{made:?}");
+    assert_eq!(made.iter().map(EnqueueOutcome::run).collect::<BTreeSet<_>>().len(), 1, "{made:?}");
     assert_eq!(pair[0].counts().await.unwrap()[&RunState::Waiting], 1);
 }
 
@@ -151,7 +151,7 @@ async fn an_overlap_policy_holds_over_all_hosts() {
     });
     let made = made.await;
 
-    assert_eq!(made.iter().filter(|made| matches!(made, Enqueued::New(_))).count(), 2, "{made:?}");
+    assert_eq!(made.iter().filter(|made| matches!(made, EnqueueOutcome::New(_))).count(), 2, "{made:?}");
     let counts = pair[1].counts().await.unwrap();
     assert_eq!((counts[&RunState::Waiting], counts[&RunState::Cancelled]), (2, 38));
 }
@@ -182,7 +182,7 @@ async fn contended_locks_and_entries_do_not_deadlock() {
         let (one, two) = (store.cache_write(absent("b", claim)), store.cache_write(absent("a", claim)));
         let (one, taken, two) = tokio::join!(one, futures_util::future::join_all(locks), two);
         assert!(taken.iter().all(|taken| matches!(taken, Ok(LockTaken::Yes { .. }))), "{taken:?}");
-        [one, two].into_iter().filter(|written| matches!(written, Ok(Written::Yes(_)))).count()
+        [one, two].into_iter().filter(|written| matches!(written, Ok(WriteOutcome::Yes(_)))).count()
     });
 
     assert_eq!(wins.await.into_iter().sum::<usize>(), 2);

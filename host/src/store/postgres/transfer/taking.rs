@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::run::{Accounts, Kept, RunState};
+use crate::run::{Accounts, CappedText, RunState};
 use crate::store::codes::{cause_code, outcome_code, state_code};
 use crate::store::postgres::cache::Sums;
 use crate::store::postgres::errors::Step;
 use crate::store::postgres::rows::{code, to_int, to_sql};
 use crate::store::postgres::schema::NOT_OVER;
-use crate::store::postgres::tally::Tally;
+use crate::store::postgres::tally::CounterChanges;
 use crate::store::postgres::tasks::intern;
 use crate::store::postgres::tx::Tx;
 use crate::store::transfer::{
@@ -67,7 +67,7 @@ async fn tasks(tx: &Tx, records: &[TaskRecord]) -> Step<()> {
         ],
     )
     .await?;
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     for (task, record) in ids.iter().zip(records) {
         if let Some(at) = record.latest_failure {
             tally.of(*task).failed(at);
@@ -113,7 +113,7 @@ async fn schedules(tx: &mut Tx, records: &[ScheduleRecord]) -> Step<()> {
         ],
     )
     .await?;
-    tx.told.schedules = true;
+    tx.hints.schedules = true;
     Ok(())
 }
 
@@ -197,7 +197,7 @@ async fn plugins(tx: &mut Tx, records: &[PluginRecord]) -> Step<()> {
         ],
     )
     .await?;
-    tx.told.plugins = true;
+    tx.hints.plugins = true;
     Ok(())
 }
 
@@ -219,7 +219,7 @@ async fn runs(tx: &mut Tx, records: &[RunRecord]) -> Step<()> {
         &[&each(&keyed, |(_, task, _)| *task), &each(&keyed, |(key, ..)| *key), &each(&keyed, |(_, _, run)| *run)],
     )
     .await?;
-    let mut tally = Tally::default();
+    let mut tally = CounterChanges::default();
     for (one, task) in new {
         let change = tally.of(task);
         change.enter(one.state, 1);
@@ -231,8 +231,8 @@ async fn runs(tx: &mut Tx, records: &[RunRecord]) -> Step<()> {
         }
     }
     tally.write(tx).await?;
-    tx.told.runs = true;
-    tx.told.changes = true;
+    tx.hints.runs = true;
+    tx.hints.changes = true;
     Ok(())
 }
 
@@ -313,9 +313,9 @@ async fn attempts(tx: &Tx, records: &[AttemptRecord]) -> Step<()> {
 async fn write_attempts(tx: &Tx, new: &[&AttemptRecord], over_at: &[i64]) -> Step<()> {
     fn kept<'a>(
         new: &'a [&'a AttemptRecord],
-        which: impl Fn(&'a AttemptRecord) -> &'a Kept,
+        which: impl Fn(&'a AttemptRecord) -> &'a CappedText,
     ) -> (Vec<Option<&'a str>>, Vec<bool>) {
-        let text = |kept: &'a Kept| Some(kept.text.as_str()).filter(|text| !text.is_empty());
+        let text = |kept: &'a CappedText| Some(kept.text.as_str()).filter(|text| !text.is_empty());
         new.iter().map(|one| which(one)).map(|kept| (text(kept), kept.cut)).unzip()
     }
     let accounts = |column: fn(&Accounts) -> i64| each(new, move |one| column(&one.report.accounts));

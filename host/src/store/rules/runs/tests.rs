@@ -61,7 +61,7 @@ fn only_runs_of_schedules_have_a_latest_start() {
     assert_eq!(starts(NewRun::requested(request(b"", NOW), NOW)), None);
     assert_eq!(starts(NewRun::scheduled(&task, earlier(60))), Some(earlier(30)));
     assert_eq!(starts(NewRun::on_start(&task, NOW)), Some(later(30)));
-    assert_eq!(starts(NewRun::made_up(&task, earlier(60), String::new(), NOW)), Some(later(30)), "counted from now");
+    assert_eq!(starts(NewRun::catch_up(&task, earlier(60), String::new(), NOW)), Some(later(30)), "counted from now");
     assert_eq!(starts(NewRun::following(&task, earlier(5), "k".to_owned(), NOW)), Some(later(30)), "counted from now");
 }
 
@@ -74,7 +74,7 @@ fn scheduled_runs_follow_the_overlap_policy() {
     assert_eq!(admit("replace"), Admit::Replacing);
     let made_up = |policy: &str| {
         let task = task(&format!("overlap = \"{policy}\""));
-        NewRun::made_up(&task, earlier(60), String::new(), NOW).admit
+        NewRun::catch_up(&task, earlier(60), String::new(), NOW).admit
     };
     assert_eq!(made_up("skip"), Admit::Always, "catching up asked for it");
     assert_eq!(made_up("replace"), Admit::Replacing);
@@ -101,7 +101,7 @@ fn a_request_that_was_due_long_ago_does_not_overtake_others() {
 
 #[test]
 fn a_run_of_an_added_schedule_has_its_data_or_the_input_of_the_task() {
-    let fired = FiredTask { key: task("").key, input: b"own".to_vec(), start_within: Some(Duration::from_secs(30)) };
+    let fired = RunDefaults { key: task("").key, input: b"own".to_vec(), start_within: Some(Duration::from_secs(30)) };
     let due = DueSchedule {
         id: 1,
         version: 1,

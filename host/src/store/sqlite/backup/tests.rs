@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::run::{Cause, RunId};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{CacheKey, CacheWrite, NewRun, WriteIf, Written};
+use crate::store::{CacheKey, CacheWrite, NewRun, WriteIf, WriteOutcome};
 use crate::task::{Name, TaskKey};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -58,7 +58,7 @@ async fn write(store: &SqliteStore) -> u64 {
         now: NOW,
     };
     match store.cache_write(write).await.unwrap() {
-        Written::Yes(version) => version,
+        WriteOutcome::Yes(version) => version,
         other => panic!("{other:?}"),
     }
 }
@@ -154,7 +154,7 @@ async fn an_older_copy_put_in_place_by_hand_without_a_log_gives_out_no_number_ag
 }
 
 #[tokio::test]
-async fn restoring_keeps_the_old_files_and_goes_on_with_the_next_number() {
+async fn restoring_keeps_the_old_files_and_continues_with_the_next_number() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let store = open(&at("store.db"));
@@ -209,7 +209,9 @@ async fn a_damaged_file_or_one_that_is_no_store_is_not_restored_and_changes_noth
     fs::write(at("text.db"), "no database. ".repeat(100)).unwrap();
     Connection::open(at("other.db")).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
 
-    for (file, said) in [("bad.db", "damaged"), ("text.db", "not a SQLite database"), ("other.db", "not a store")] {
+    for (file, said) in
+        [("bad.db", "damaged"), ("text.db", "not a SQLite database"), ("other.db", "not a Sexton store")]
+    {
         let line = restore(&at(file), &at("store.db"), NOW).unwrap_err().to_string();
         assert!(line.contains(said) && line.contains(file), "{line}");
     }

@@ -11,7 +11,7 @@ use crate::store::transfer::{
     AttemptRecord, ComponentRecord, EntryRecord, Page, PartRecord, PauseRecord, PluginRecord, RunRecord,
     ScheduleRecord, TaskRecord,
 };
-use crate::supervision::{Standing, goes_through};
+use crate::supervision::{Standing, bypasses_brake};
 use crate::task::Name;
 use crate::time::Timestamp;
 
@@ -84,7 +84,7 @@ fn schedule(w: &mut Writing, record: &ScheduleRecord) -> Step<()> {
             record.finished_at.map(Timestamp::as_millis),
             record.deleted,
         ])?;
-    w.told.schedules = true;
+    w.hints.schedules = true;
     Ok(())
 }
 
@@ -143,7 +143,7 @@ fn plugin(w: &mut Writing, record: &PluginRecord) -> Step<()> {
             record.published_at.as_millis(),
             record.withdrawn_at.map(Timestamp::as_millis),
         ])?;
-    w.told.plugins = true;
+    w.hints.plugins = true;
     Ok(())
 }
 
@@ -213,7 +213,7 @@ fn count_in(w: &mut Writing, record: &RunRecord) {
     match record.state {
         RunState::Waiting => {
             row.not_before = row.not_before.min(record.run_at);
-            if goes_through(record.cause, record.attempt) {
+            if bypasses_brake(record.cause, record.attempt) {
                 row.held_not_before = row.held_not_before.min(record.run_at);
             }
         }
@@ -229,8 +229,8 @@ fn count_in(w: &mut Writing, record: &RunRecord) {
     if let Some(start_by) = record.start_by.filter(|_| record.state == RunState::Waiting) {
         w.ledger.starts_by(start_by);
     }
-    w.told.runs = true;
-    w.told.changes = true;
+    w.hints.runs = true;
+    w.hints.changes = true;
 }
 
 fn attempt(w: &mut Writing, record: &AttemptRecord) -> Step<()> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lifecycle::Transition;
-use crate::pause::Whom;
-use crate::run::{Accounts, Cause, Claim, Kept, Outcome, Output, Report, RunId, RunState};
-use crate::store::added::{AddSchedule, DueSchedule, FireAdded, FiredTask, ScheduleFilter, ScheduleKey};
+use crate::pause::PauseTarget;
+use crate::run::{Accounts, CappedText, Cause, Claim, Outcome, Output, Report, RunId, RunState};
+use crate::store::added::{AddSchedule, DueSchedule, FireAdded, RunDefaults, ScheduleFilter, ScheduleKey};
 use crate::store::published::{PluginKey, Publish};
 use crate::store::{
-    Begun, CacheKey, CacheWrite, Cancelled, ClaimRequest, Death, Enqueued, Finish, Fire, LockKind, LockMode, LockName,
-    LossPolicy, NewRun, Released, RunFilter, Store, StoreError, WriteIf, Written,
+    CacheKey, CacheWrite, Cancelled, ClaimRequest, Death, EnqueueOutcome, Finish, Fire, LockKind, LockMode, LockName,
+    LossPolicy, NewRun, Released, RunFilter, ScheduleStart, Store, StoreError, WriteIf, WriteOutcome,
 };
 use crate::supervision::Supervision;
 use crate::task::{Name, TaskKey};
@@ -61,7 +61,7 @@ fn report(outcome: Outcome, said: &str) -> Report {
         bytes_in: 22,
         bytes_out: 23,
     };
-    let kept = |text: &str, cut| Kept { text: text.into(), cut };
+    let kept = |text: &str, cut| CappedText { text: text.into(), cut };
     Report {
         outcome,
         started_at: at(6),
@@ -87,21 +87,21 @@ pub(in crate::store) async fn live(store: &dyn Store) {
     entries(store).await;
     added_schedules(store).await;
     plugins(store).await;
-    store.pause(Whom::Task(task("paused")), Some("be\0cause".into()), at(8)).await.unwrap();
-    store.pause(Whom::Tenant(name("acme")), Some("moving\0house".into()), at(8)).await.unwrap();
-    store.pause(Whom::All, None, at(9)).await.unwrap();
+    store.pause(PauseTarget::Task(task("paused")), Some("be\0cause".into()), at(8)).await.unwrap();
+    store.pause(PauseTarget::Tenant(name("acme")), Some("moving\0house".into()), at(8)).await.unwrap();
+    store.pause(PauseTarget::All, None, at(9)).await.unwrap();
 }
 
 async fn schedules_of_tasks(store: &dyn Store) {
     for text in ["fires", "never-fired"] {
-        let begun = Begun { task: task(text), schedule: "every 1m".into(), now: NOW };
+        let begun = ScheduleStart { task: task(text), schedule: "every 1m".into(), now: NOW };
         store.begin_schedules(vec![begun]).await.unwrap();
     }
     let due = NewRun { dedup: Some("at:60000".into()), ..NewRun::of(task("fires"), at(60), Cause::Schedule) };
     let memory = Some("what was".into());
     let fire = Fire { task: task("fires"), runs: vec![due], cursor: at(60), expect: None, memory, now: NOW };
     store.fire(fire).await.unwrap();
-    store.leave_out(task("fires"), "4 missed\0, left out").await.unwrap();
+    store.record_missed(task("fires"), "4 missed\0, left out").await.unwrap();
 }
 
 async fn runs(store: &dyn Store) {
@@ -167,7 +167,7 @@ async fn write(store: &dyn Store, key: &str, value: Vec<u8>, expires_at: Option<
     let claim = claim.map(|claim| claim.key);
     let write =
         CacheWrite { key, value, expires_at, claim, only: WriteIf::Always, quota: 1 << 30, budget: None, now: at(-10) };
-    assert!(matches!(store.cache_write(write).await.unwrap(), Written::Yes(_)));
+    assert!(matches!(store.cache_write(write).await.unwrap(), WriteOutcome::Yes(_)));
 }
 
 async fn entries(store: &dyn Store) {
@@ -210,7 +210,7 @@ async fn added_schedules(store: &dyn Store) {
         times: None,
         last: schedule.id == loaded[0].id,
     });
-    let tasks = vec![FiredTask { key: task("by-schedule"), input: b"the task's".to_vec(), start_within: None }];
+    let tasks = vec![RunDefaults { key: task("by-schedule"), input: b"the task's".to_vec(), start_within: None }];
     store.fire_schedules(FireAdded { tasks, due: due.collect(), now: at(60) }).await.unwrap();
     store.delete_schedule(add("key-11", None).key, None, at(61)).await.unwrap();
 }
@@ -311,9 +311,9 @@ pub(in crate::store) async fn goes_on(store: &dyn Store) {
     // An instant that was fired is not fired again, and new numbers continue from the old ones.
     let due = NewRun { dedup: Some("at:60000".into()), ..NewRun::of(task("fires"), at(60), Cause::Schedule) };
     let again = store.enqueue(vec![due, NewRun::of(task("new"), at(0), Cause::Demand)], NOW).await.unwrap();
-    assert!(matches!(&again[0], Enqueued::Existing(run) if *run <= greatest), "{again:?}");
-    assert!(matches!(&again[1], Enqueued::New(run) if *run > greatest), "{again:?}");
-    store.resume(Whom::All, at(10)).await.unwrap();
+    assert!(matches!(&again[0], EnqueueOutcome::Existing(run) if *run <= greatest), "{again:?}");
+    assert!(matches!(&again[1], EnqueueOutcome::New(run) if *run > greatest), "{again:?}");
+    store.resume(PauseTarget::All, at(10)).await.unwrap();
     let claimed = claim(store, &task("many")).await;
     assert!(claimed.key.fence > expired[0].claim.fence);
     assert_eq!((claimed.key.run, claimed.input), (RunId(2), Vec::new()));

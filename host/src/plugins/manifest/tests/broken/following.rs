@@ -54,7 +54,7 @@ pub(super) const BROKEN: &[(&str, &str, &str)] = &[
     (
         "a chain that is its own link",
         "[chains.a]\nlinks = [\"b\", { task = \"a\" }]",
-        "front.toml:2: `chains.a.links`: a chain is no link of itself; leave it out",
+        "front.toml:2: `chains.a.links`: a chain cannot be a link of itself; leave it out",
     ),
     (
         "a link that is no name",
@@ -69,6 +69,6 @@ pub(super) const BROKEN: &[(&str, &str, &str)] = &[
     (
         "something else to do on a failure",
         "[chains.a]\nlinks = [\"b\"]\non-failure = \"halt\"",
-        r#"front.toml:3: `chains.a.on-failure`: "halt" is nothing that a chain does; write "go-on" or "stop""#,
+        r#"front.toml:3: `chains.a.on-failure`: "halt" is not an action of a chain; write "go-on" or "stop""#,
     ),
 ];

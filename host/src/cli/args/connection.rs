@@ -38,7 +38,7 @@ pub(in crate::cli) struct TenantArgs {
 
 /// The arguments `A` of a command that asks a host about one tenant.
 #[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct Asks<A: Args> {
+pub(in crate::cli) struct TenantCommand<A: Args> {
     #[command(flatten)]
     pub(in crate::cli) args: A,
     #[command(flatten)]
@@ -47,14 +47,14 @@ pub(in crate::cli) struct Asks<A: Args> {
 
 /// The arguments `A` of a command that asks a host about no tenant in particular.
 #[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct AsksHost<A: Args> {
+pub(in crate::cli) struct HostCommand<A: Args> {
     #[command(flatten)]
     pub(in crate::cli) args: A,
     #[command(flatten)]
     pub(in crate::cli) host: HostArgs,
 }
 
-impl<A: Args> AsksHost<A> {
+impl<A: Args> HostCommand<A> {
     /// Returns a client of the host that these options name, or else those `before` the command, or else the
     /// environment.
     pub(in crate::cli) fn client(&self, before: &TenantArgs) -> Result<Client, CliError> {
@@ -62,7 +62,7 @@ impl<A: Args> AsksHost<A> {
     }
 }
 
-impl<A: Args> Asks<A> {
+impl<A: Args> TenantCommand<A> {
     /// Returns such a client, whose requests are about the tenant that is named in one of these places.
     pub(in crate::cli) fn client(&self, before: &TenantArgs) -> Result<Client, CliError> {
         let tenant = match self.about.tenant.clone().or_else(|| before.tenant.clone()) {

@@ -13,13 +13,13 @@ use super::error::{ApiError, ApiResult};
 const MOST_NAMES: usize = 10;
 
 /// The plugins at one moment, and what is wrong with them.
-pub(super) struct Absent<'a> {
+pub(super) struct MissingPlugins<'a> {
     app: &'a App,
     /// The plugins in quarantine, read when they are needed.
     quarantined: std::cell::OnceCell<Vec<PluginInfo>>,
 }
 
-impl<'a> Absent<'a> {
+impl<'a> MissingPlugins<'a> {
     pub(super) fn of(app: &'a App) -> Self {
         Self { app, quarantined: std::cell::OnceCell::new() }
     }
@@ -50,7 +50,7 @@ impl<'a> Absent<'a> {
                 let first = reason.lines().next().unwrap_or_default();
                 format!("its plugin `{plugin}` is in quarantine: {first}")
             }
-            None => format!("no plugin of this host offers the task `{}`: its plugin was taken away", task.task),
+            None => format!("no plugin of this host offers the task `{}`: its plugin was removed", task.task),
         })
     }
 }
@@ -58,13 +58,13 @@ impl<'a> Absent<'a> {
 /// Returns the error that `task` does not exist, with the reason or a guess at what was meant.
 pub(super) async fn no_task(app: &App, task: &TaskKey) -> ApiResult<ApiError> {
     let not_found = |why: &str| ApiError::not_found("no-such-task", format!("there is no task `{}`{why}", task.task));
-    if let Some((plugin, reason)) = Absent::of(app).quarantine(task) {
+    if let Some((plugin, reason)) = MissingPlugins::of(app).quarantine(task) {
         return Ok(not_found(&format!(": the plugin `{plugin}` is in quarantine")).hint(reason.to_owned()));
     }
     let runs = app.store.latest_runs(task.tenant.clone(), Some(task.task.clone())).await?;
     if !runs.is_empty() || app.store.task_state(task.clone()).await?.is_some() {
-        let hint = "put the plugin back, or see `sexton plugins` for what is in use; `sexton runs` shows runs of it that are kept";
-        return Ok(not_found(" any more: its plugin was taken away, or offers it no longer").hint(hint));
+        let hint = "put the plugin back, or see `sexton plugins` for the plugins in use; `sexton runs` shows the stored runs of the task";
+        return Ok(not_found(" any more: its plugin was removed, or no longer offers it").hint(hint));
     }
     let tasks = app.catalog.tasks();
     let names: Vec<&str> =

@@ -17,17 +17,17 @@ const SLOW: Duration = Duration::from_secs(5);
 
 /// The open connections.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<Open>);
+pub(super) struct ConnectionSlots(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
     numbers: u64,
-    places: BTreeMap<u64, Arc<Place>>,
+    places: BTreeMap<u64, Arc<ConnectionSlot>>,
 }
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     state: Mutex<PlaceState>,
     close: Notify,
 }
@@ -46,27 +46,27 @@ struct PlaceState {
 
 /// Counts a request as under way until this is dropped.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Place>);
+pub(super) struct RequestGuard(Arc<ConnectionSlot>);
 
 /// Holds a place until this is dropped.
 #[derive(Debug)]
-pub(super) struct Taken {
-    places: Arc<Places>,
+pub(super) struct SlotGuard {
+    places: Arc<ConnectionSlots>,
     number: u64,
     /// The connection.
-    pub(super) place: Arc<Place>,
+    pub(super) place: Arc<ConnectionSlot>,
 }
 
-impl Places {
+impl ConnectionSlots {
     /// Takes a place for a connection.
-    pub(super) fn take(self: &Arc<Self>) -> Taken {
+    pub(super) fn take(self: &Arc<Self>) -> SlotGuard {
         let state = PlaceState { requests: 0, waiting: false, since: Instant::now(), closing: false };
-        let place = Arc::new(Place { state: Mutex::new(state), close: Notify::new() });
+        let place = Arc::new(ConnectionSlot { state: Mutex::new(state), close: Notify::new() });
         let mut open = self.open();
         open.numbers += 1;
         let number = open.numbers;
         open.places.insert(number, Arc::clone(&place));
-        Taken { places: Arc::clone(self), number, place }
+        SlotGuard { places: Arc::clone(self), number, place }
     }
 
     /// Closes a connection to make room for another at `now`, if one may be closed.
@@ -91,17 +91,17 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     fn state(&self) -> MutexGuard<'_, PlaceState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a request.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    pub(super) fn begin(self: &Arc<Self>) -> RequestGuard {
         let mut state = self.state();
         state.requests += 1;
         state.since = Instant::now();
-        UnderWay(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 
     /// Sets whether the request under way waits by right.
@@ -117,7 +117,7 @@ impl Place {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.requests = state.requests.saturating_sub(1);
@@ -125,7 +125,7 @@ impl Drop for UnderWay {
     }
 }
 
-impl Drop for Taken {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.places.open().places.remove(&self.number);
     }
@@ -135,13 +135,13 @@ impl Drop for Taken {
 mod tests {
     use super::*;
 
-    fn closing(places: &[&Taken]) -> Vec<bool> {
+    fn closing(places: &[&SlotGuard]) -> Vec<bool> {
         places.iter().map(|taken| taken.place.state().closing).collect()
     }
 
     #[tokio::test]
     async fn the_longest_idle_connection_makes_room_then_slow_ones_and_never_one_that_waits() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(ConnectionSlots::default());
         let (waits, slow, first, second) = (places.take(), places.take(), places.take(), places.take());
         let _waits = waits.place.begin();
         waits.place.set_waiting(true);
