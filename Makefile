@@ -14,7 +14,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos mutants fuzz guards docs lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
+.PHONY: run test hostile leak chaos mutants fuzz fuzz-check guards docs lint bench bench-hung bench-schedules bench-store soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -57,7 +57,12 @@ docs: guards ## The documents as a book, target/book/index.html; no warnings, no
 	@command -v mdbook > /dev/null || { echo 'mdbook is not installed: `cargo install mdbook --locked` does it' >&2; exit 1; }
 	@scripts/book.sh
 
-lint: wasm-target guards ## Formatting, structure, clippy for the host and for guests, and the documentation
+fuzz-check: ## The fuzz targets compile: against fuzz/unlinked instead of libFuzzer, so that little more than them is checked
+	@cp Cargo.lock fuzz/Cargo.lock
+	CARGO_TARGET_DIR=$(abspath $(TARGET)) cargo check --quiet --manifest-path fuzz/Cargo.toml --features host \
+		--config 'patch.crates-io.libfuzzer-sys.path="fuzz/unlinked"'
+
+lint: wasm-target guards fuzz-check ## Formatting, structure, clippy for the host and for guests, that fuzz targets compile, and the documentation
 	cargo fmt --check && cargo clippy --all-targets -- -D warnings
 	cargo clippy --profile guest --target wasm32-wasip2 $(EXAMPLES:%=-p example-%) -p 'guest-*' -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet

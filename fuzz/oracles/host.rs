@@ -9,7 +9,6 @@ use axum::Router;
 use sexton::catalog::Catalog;
 use sexton::http::{ApiState, HostInfo, router};
 use sexton::lifecycle::Transition;
-use sexton::machine::budget::Budgets;
 use sexton::machine::live::LiveRuns;
 use sexton::ops::Ops;
 use sexton::plugins::PluginInfo;
@@ -78,16 +77,9 @@ impl Api {
         };
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme, limits)])));
         let clock: Arc<dyn Clock> = Arc::new(Stopped);
-        let live = Arc::<LiveRuns>::default();
+        let ops = Ops::new(host().name, store.clone(), Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock));
+        let (live, budgets, duty) = (Arc::clone(&ops.live), Arc::clone(&ops.budgets), Arc::clone(&ops.duty));
         runtime.block_on(make_runs(&*store, &catalog, &live));
-        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
-        let ops = Ops {
-            store: store.clone(),
-            catalog: Arc::clone(&catalog),
-            live: Arc::clone(&live),
-            budgets: Arc::clone(&budgets),
-            clock: Arc::clone(&clock),
-        };
         let state = ApiState {
             ops,
             store,
@@ -100,7 +92,7 @@ impl Api {
             host: host(),
             tenants,
             pause: Arc::default(),
-            duty: Arc::default(),
+            duty,
             supervisor: Arc::default(),
             waiting: Default::default(),
         };

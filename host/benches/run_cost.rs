@@ -19,6 +19,7 @@ use sexton::clock::SystemClock;
 use sexton::imports::Services;
 use sexton::imports::bindings::TaskPre;
 use sexton::imports::bindings::exports::sexton::task::runner;
+use sexton::ops::Ops;
 use sexton::plugins::manifest::Manifest;
 use sexton::run::{Cause, Claim, ClaimKey, Outcome, RunId};
 use sexton::runtime::{Compiler, Prepared, Runtime, RuntimeConfig};
@@ -90,11 +91,15 @@ impl WasiView for Bare {
 impl Bench {
     fn new(wasm: &[u8], threads: usize) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
+        let store = SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default())?;
+        let tenants = Arc::new(Tenants::only_default(1 << 20));
+        let (catalog, clock) = (Arc::<Catalog>::default(), Arc::new(SystemClock));
+        let ops = Ops::new("bench".to_owned(), store.clone(), catalog, Arc::clone(&tenants), clock.clone());
         let services = Services {
-            store: SqliteStore::open(directory.path().join("store.db"), &SqliteOptions::default())?,
-            clock: Arc::new(SystemClock),
-            catalog: Arc::new(Catalog::default()),
-            tenants: Arc::new(Tenants::only_default(1 << 20)),
+            store,
+            clock,
+            run_requests: Arc::new(ops),
+            tenants,
             lock_waits: Arc::default(),
             virtual_time: None,
         };

@@ -28,6 +28,7 @@ mod stack;
 mod test;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod top;
 mod trigger;
 

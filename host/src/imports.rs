@@ -20,6 +20,7 @@ pub mod http;
 pub mod keyvalue;
 pub mod locks;
 pub mod log;
+mod run_requests;
 pub mod schedule;
 mod services;
 pub mod settings;
@@ -28,8 +29,9 @@ use wasmtime::component::ResourceTable;
 
 pub use call_error::CallError;
 pub use capability::{Capability, Interface};
-use ctx::{Imports, LARGEST_VALUE, LONGEST_NAME, State, is_granted, is_name};
-pub use ctx::{ImportsCtx, ImportsCtxView, ImportsView};
+use ctx::{Imports, LONGEST_NAME, State, is_granted, is_name};
+pub use ctx::{ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE};
+pub use run_requests::{Caller, RunRefused, RunRequest, RunRequests};
 pub use services::Services;
 
 /// Returns every capability, in the order in which missing grants are reported.

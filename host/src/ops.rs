@@ -1,13 +1,18 @@
-//! Carries out the operations that people and programs request of a host. The API, through it the command line, and
-//! simulated hosts all call this room, so each operation is decided once.
+//! Carries out the operations that people, programs and guests request of a host. The API, through it the command line,
+//! simulated hosts and the `schedule` import all call this room, so each operation is decided once.
 //!
 //! An operation knows its caller ([`Principal`]), reads the facts, decides, and has the store write the result. The
-//! contents of a resulting run are defined in [`store::rules::runs`](crate::store::rules::runs), which schedules and
-//! guests use as well. Nothing here knows HTTP or SQL.
+//! contents of a resulting run are defined in [`store::rules::runs`](crate::store::rules::runs), which schedules use as
+//! well. Nothing here knows HTTP or SQL. Guests reach this room through a trait of the imports
+//! ([`RunRequests`](crate::imports::RunRequests)), because the imports stand below it.
 
 mod ending;
+mod entries;
+mod hosts;
 mod limits;
 mod pausing;
+mod reason;
+mod requests;
 mod runs;
 mod schedules;
 
@@ -15,17 +20,20 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use ending::{EndEffect, EndRun};
+pub use entries::WriteEntry;
 pub use pausing::PauseState;
 pub use runs::{TriggerRun, Triggered};
 pub use schedules::{NewSchedule, ScheduleAdded};
 
 use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
+use crate::machine::drain::HostDuty;
 use crate::machine::live::LiveRuns;
 use crate::run::{RunId, RunState};
 use crate::schedule::request::BadRequest;
-use crate::store::{Store, StoreError, TaskState};
-use crate::task::TaskKey;
+use crate::store::{RunInfo, Store, StoreError, TaskState};
+use crate::task::{Name, TaskKey};
+use crate::tenant::Tenants;
 use crate::time::Clock;
 
 /// The operations of one host.
@@ -39,6 +47,12 @@ pub struct Ops {
     pub live: Arc<LiveRuns>,
     /// The parts of their budgets that tasks and tenants have used.
     pub budgets: Arc<Budgets>,
+    /// The tenants and their limits.
+    pub tenants: Arc<Tenants>,
+    /// The name of this host.
+    pub host: String,
+    /// Whether this host takes runs.
+    pub duty: Arc<HostDuty>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -50,15 +64,18 @@ pub enum Principal {
     Operator,
     /// The plan of a simulation.
     Simulation,
+    /// A running task, and its run.
+    Task(TaskKey, RunId),
 }
 
 /// Prints the name for log lines.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Operator => "operator",
-            Self::Simulation => "simulation",
-        })
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::Simulation => f.write_str("simulation"),
+            Self::Task(task, run) => write!(f, "run {run} of `{task}`"),
+        }
     }
 }
 
@@ -68,6 +85,24 @@ pub enum OpError {
     /// No plugin offers the task.
     #[error("there is no task `{0}`")]
     NoTask(TaskKey),
+    /// The configuration makes no such tenant.
+    #[error("there is no tenant `{0}`")]
+    NoTenant(Name),
+    /// No host of the store has the name.
+    #[error("there is no host `{0}`")]
+    NoHost(String),
+    /// The tenant has no cache entry with the key.
+    #[error("there is no cache entry `{0}`")]
+    NoEntry(String),
+    /// The cache entry does not meet the condition of the write.
+    #[error("the entry `{0}` does not meet the request's condition")]
+    EntryDiffers(String),
+    /// A run past limits was requested for another time than now.
+    #[error("a run past limits starts now, so it is due at no other time")]
+    PastLimitsLater,
+    /// The reason that was given cannot be shown.
+    #[error("`reason` is one line of 1 to {} characters", reason::LONGEST)]
+    BadReason,
     /// The run has ended already.
     #[error("run {0} is over already: {1}")]
     RunIsOver(RunId, RunState),
@@ -86,8 +121,29 @@ pub enum OpError {
 pub type Result<T> = std::result::Result<T, OpError>;
 
 impl Ops {
+    /// Creates the operations of the host `host`, which has no attempt under way and takes runs.
+    pub fn new(
+        host: String,
+        store: Arc<dyn Store>,
+        catalog: Arc<Catalog>,
+        tenants: Arc<Tenants>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
+        Self { store, catalog, live: Arc::default(), budgets, tenants, host, duty: Arc::default(), clock }
+    }
+
     /// Returns the state of the schedule and the latest runs of a task.
     async fn state_of(&self, task: &TaskKey) -> Result<TaskState> {
         Ok(self.store.task_state(task.clone()).await?.unwrap_or_default())
     }
+
+    /// Returns the run `id` of `tenant`. Another tenant's run does not exist.
+    async fn run_of(&self, tenant: &Name, id: RunId) -> Result<RunInfo> {
+        let run = self.store.run(id).await?.filter(|run| run.task.tenant == *tenant);
+        run.ok_or(OpError::Store(StoreError::NoRun(id)))
+    }
 }
+
+#[cfg(test)]
+mod tests;

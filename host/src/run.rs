@@ -306,6 +306,12 @@ impl Report {
             stderr: CappedText::default(),
         }
     }
+
+    /// Returns whether the attempt left a text behind, so that its logs are worth a row of a store.
+    pub fn has_logs(&self) -> bool {
+        let kept = [&self.log, &self.stdout, &self.stderr];
+        self.backtrace.is_some() || kept.iter().any(|kept| !kept.text.is_empty() || kept.cut)
+    }
 }
 
 #[cfg(test)]

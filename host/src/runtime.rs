@@ -155,9 +155,7 @@ impl Runtime {
     ///
     /// [`Refusal`], which says what the manifest must grant, or what else does not fit.
     pub fn prepare(&self, component: &Arc<Component>, task: &Arc<Task>) -> Result<Arc<Prepared>, Refusal> {
-        let virtual_time = self.env.services.virtual_time.is_some();
-        let mut linking = link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component);
-        linking.prepare(task).map(Arc::new)
+        self.linking(component).prepare(task).map(Arc::new)
     }
 
     /// Links `component` for each of `tasks`. Tasks with the same grants are linked once, so thousands of tasks of one
@@ -171,9 +169,13 @@ impl Runtime {
         component: &Arc<Component>,
         tasks: &'a [Arc<Task>],
     ) -> Result<Vec<Arc<Prepared>>, (&'a Arc<Task>, Refusal)> {
-        let virtual_time = self.env.services.virtual_time.is_some();
-        let mut linking = link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component);
+        let mut linking = self.linking(component);
         tasks.iter().map(|task| linking.prepare(task).map(Arc::new).map_err(|refusal| (task, refusal))).collect()
+    }
+
+    fn linking<'a>(&'a self, component: &'a Arc<Component>) -> link::Linking<'a> {
+        let virtual_time = self.env.services.virtual_time.is_some();
+        link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component)
     }
 
     /// Returns the tenants' limits.

@@ -109,6 +109,11 @@ pub enum CatchUp {
 }
 
 impl Trigger {
+    /// Returns whether the trigger names instants, which the clock reaches whatever became of earlier runs.
+    pub fn is_by_clock(&self) -> bool {
+        matches!(self, Self::Cron(_) | Self::Every(_) | Self::At(_))
+    }
+
     /// Returns the zone whose clocks the trigger follows: the one that its text names, or else `zone`, the task's.
     pub fn zone_or(&self, zone: Tz) -> Tz {
         self.own_zone().unwrap_or(zone)

@@ -1,9 +1,10 @@
-//! Provides what the unit tests of all rooms share: a clock that a test sets, and a task, a claim, a handle, an order
-//! and a report that a test changes where it needs something else (`Task { zone, ..task("a") }`).
+//! Provides what the unit tests of all rooms share: a clock that a test sets, and a task, a claim, a request for claims,
+//! a handle, an order and a report that a test changes where it needs something else (`Task { zone, ..task("a") }`).
 //!
 //! It is compiled for tests only. The crate `sexton-testkit` starts processes for tests. Tests of the domain use neither,
 //! because the domain is also built without the rest of the host (`tests/domain`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::attempt::{Order, RunHandle};
 use crate::lifecycle::Transition;
 use crate::plugins::manifest::blank;
 use crate::run::{Cause, Claim, ClaimKey, Outcome, Report, RunId};
-use crate::store::Finish;
+use crate::store::{ClaimRequest, Finish};
 use crate::supervision::Supervision;
 use crate::task::{Name, Overlap, Task, TaskKey};
 use crate::time::{Clock, Timestamp};
@@ -63,6 +64,20 @@ pub(crate) fn task(task: &str) -> Task {
 /// Returns the key of the first claim of a run.
 pub(crate) fn first_claim(run: i64) -> ClaimKey {
     ClaimKey { run: RunId(run), attempt: 1, fence: 1 }
+}
+
+/// Returns the request of the host `one` at `now` for all due runs of `tasks`, each with the most that may be running at
+/// once, with a lease of 30 s and no shares of tenants.
+pub(crate) fn claim_request(tasks: impl IntoIterator<Item = (TaskKey, u32)>, now: Timestamp) -> ClaimRequest {
+    ClaimRequest {
+        host: "one".to_owned(),
+        tasks: Arc::new(tasks.into_iter().collect()),
+        policies: Arc::default(),
+        limit: 1000,
+        tenants: BTreeMap::new(),
+        lease: Duration::from_secs(30),
+        now,
+    }
 }
 
 /// Returns the handle of an attempt that keeps no log.

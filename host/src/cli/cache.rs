@@ -9,7 +9,7 @@ use super::args::{CacheListArgs, CacheSetArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
-use super::trigger::read_file;
+use super::trigger::given;
 use crate::http::api_types::cache::{Entries, EntryWritten};
 
 fn path(key: &str) -> Result<String, CliError> {
@@ -28,11 +28,7 @@ pub(super) fn get(client: &Client, key: &str, screen: &Screen) -> Result<(), Cli
 }
 
 pub(super) fn set(client: &Client, args: &CacheSetArgs, screen: &Screen) -> Result<(), CliError> {
-    let value = match (&args.value, &args.file) {
-        (Some(value), _) => value.clone().into_bytes(),
-        (None, Some(file)) => read_file(file)?,
-        (None, None) => Vec::new(),
-    };
+    let value = given(args.value.as_deref(), args.file.as_deref())?;
     let mut path = path(&args.key)?;
     if let Some(ttl) = &args.ttl {
         path.push_str(&format!("?ttl={}", part(ttl)));

@@ -58,24 +58,23 @@ pub(super) fn latest(client: &Client, task: &Name) -> Result<Latest, CliError> {
 
 fn one(client: &Client, run: RunId, follow: bool, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let mut lines = BufReader::new(client.stream(&format!("/v1/runs/{run}/log?follow={follow}"))?);
-    let mut line = String::new();
-    loop {
-        line.clear();
-        let read = lines.read_line(&mut line).map_err(|e| {
-            CliError::new(
-                Exit::Unreachable,
-                format!("the connection broke while the host sent the log of run {run}: {e}"),
-            )
-        })?;
-        if read == 0 {
-            return Ok(());
-        }
+    while let Some(line) = next_line(&mut lines, run)? {
         if list.json {
             screen.json(line.trim_end())?;
         } else {
             screen.text(&line_text(&decode(&line)?, screen))?;
         }
     }
+    Ok(())
+}
+
+/// Returns the next line of the log of `run`; `None` at its end.
+fn next_line(lines: &mut impl BufRead, run: RunId) -> Result<Option<String>, CliError> {
+    let mut line = String::new();
+    let read = lines.read_line(&mut line).map_err(|e| {
+        CliError::new(Exit::Unreachable, format!("the connection broke while the host sent the log of run {run}: {e}"))
+    })?;
+    Ok((read > 0).then_some(line))
 }
 
 /// Returns a line of a log, escaped, with its line end.

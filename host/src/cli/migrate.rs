@@ -11,13 +11,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::args::Hidden;
 use super::error::{CliError, Exit};
 use super::screen::{Screen, eprint_line, one_line};
+use super::threads;
+use crate::config::names::is_schema;
 use crate::store::StoreError;
 use crate::store::postgres::{DatabaseUrl, PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::transfer::{self, Bound, Compared, End, Kind, MoveError, MoveEvent, Moved, Plan, Transfer, Work};
-
-/// The threads for the work of the stores.
-const THREADS: usize = 2;
 
 /// The digits of a digest that are shown: enough to tell two of them apart.
 const DIGITS: usize = 16;
@@ -43,9 +42,7 @@ pub(super) struct MigrateArgs {
 
 /// Checks the name of a schema as the configuration does.
 fn schema(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
-    match begins && text.len() <= 63 && text.chars().all(allowed) {
+    match is_schema(text) {
         true => Ok(text.to_owned()),
         false => Err("write 1 to 63 of a-z, 0-9 and `_`, beginning with a letter".to_owned()),
     }
@@ -57,13 +54,7 @@ pub(super) fn migrate(args: &MigrateArgs, screen: &Screen) -> Result<(), CliErro
     if from == to {
         return Err(CliError::usage("`--from` and `--to` are the same store"));
     }
-    let threads = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("sexton-control")
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::failed(format!("cannot start threads: {e}")))?;
-    let moved = threads.block_on(moved(&from, &to, args, screen))?;
+    let moved = threads::of_command()?.block_on(moved(&from, &to, args, screen))?;
     table(&moved, screen)?;
     judge(&moved)?;
     screen.line(&format!("All of `{}` is in `{}` now.", from.store_name(&args.schema), to.store_name(&args.schema)))?;

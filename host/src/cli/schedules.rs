@@ -11,10 +11,10 @@ use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, eprint_line, one_line};
 use super::trigger::read_file;
-use crate::http::api_types::approximate;
 use crate::http::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
+use crate::http::api_types::{Due, approximate};
 use crate::task::Name;
 
 /// Returns the input of the schedule's runs, if the command line has one.
@@ -111,10 +111,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
             state(schedule, screen),
             Cell::new(when(schedule)),
             Cell::new(one_line(&schedule.zone)),
-            Cell::new(match &schedule.next {
-                Some(due) => format!("{} ({}{})", screen.local_clock(&due.local), screen.ago(due.at), due.marked()),
-                None => "-".to_owned(),
-            }),
+            Cell::new(schedule.next.as_ref().map_or("-".to_owned(), |due| due_next(due, screen))),
             Cell::new(schedule.fired),
             Cell::new(schedule.skipped),
             Cell::new(
@@ -182,6 +179,11 @@ fn state(schedule: &ScheduleShape, screen: &Screen) -> Cell {
     }
 }
 
+/// Returns the instant at which a schedule is due next, as its zone's clock shows it, and how far ahead that is.
+fn due_next(due: &Due, screen: &Screen) -> String {
+    format!("{} ({}{})", screen.local_clock(&due.local), screen.ago(due.at), due.marked())
+}
+
 pub(super) fn reset(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) -> Result<(), CliError> {
     let path = format!("/v1/schedules/{}/reset", part(args.key.as_str()));
     let json = client.whole(client.send(Method::POST, &path, &[], (), Duration::ZERO)?)?;
@@ -190,9 +192,10 @@ pub(super) fn reset(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) ->
     }
     let ScheduleChanged { effect, schedule, .. } = decode(&json)?;
     let (key, task) = (&schedule.key, &schedule.task);
-    let next = schedule.next.as_ref().map_or("nothing is due any more".to_owned(), |due| {
-        format!("next {} ({}{})", screen.local_clock(&due.local), screen.ago(due.at), due.marked())
-    });
+    let next = match &schedule.next {
+        Some(due) => format!("next {}", due_next(due, screen)),
+        None => "nothing is due any more".to_owned(),
+    };
     screen.line(&match effect {
         ScheduleEffect::Reset => format!("Schedule `{key}` of `{task}` continues from now: {next}."),
         _ => format!("Schedule `{key}` of `{task}` is not ahead of the clock, so nothing was changed: {next}."),

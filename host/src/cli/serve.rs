@@ -7,13 +7,11 @@ use anyhow::Context;
 
 use super::args::{Hidden, RunArgs};
 use super::error::{CliError, Exit};
+use super::threads;
 use crate::config::reading::nearest;
 use crate::config::{BadConfig, Config, LogFormat};
 use crate::host::HostFailure;
 use crate::store::postgres::DatabaseUrl;
-
-/// The threads of the host's own work, which mostly waits. Guests have threads of their own.
-const CONTROL_THREADS: usize = 2;
 
 /// The time that a stopped host waits for reads in progress, such as that of a plugin. Their results are no longer
 /// needed, and a file system that hangs would keep the process for ever.
@@ -122,12 +120,7 @@ fn start(config: Config, args: RunArgs) -> anyhow::Result<()> {
     let log = crate::telemetry::start(config.log.format == LogFormat::Json, &config.log.filter)?;
     #[cfg(unix)]
     may_open_many_files();
-    let threads = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("sexton-control")
-        .enable_all()
-        .build()
-        .context("cannot start the host's threads")?;
+    let threads = threads::start().context("cannot start the host's threads")?;
     let over = threads.block_on(crate::host::run(config, log, Box::new(move || again(args.clone()))));
     threads.shutdown_timeout(LAST_READS);
     over

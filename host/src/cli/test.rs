@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
+use super::threads;
 use crate::lengths;
 use crate::simulation::{self, Down, Line, Plan, RequestedRun, Run, SimulationError, SimulationReport, Step, Sum};
 use crate::task::Name;
@@ -56,9 +57,6 @@ pub(super) struct TestArgs {
     pub(super) expect: Option<PathBuf>,
 }
 
-/// The threads of the simulation's own work.
-const THREADS: usize = 2;
-
 pub(super) fn test(args: TestArgs, screen: &Screen) -> Result<(), CliError> {
     if args.length > LONGEST {
         let longest = lengths::exact(LONGEST);
@@ -90,13 +88,7 @@ fn report(args: &TestArgs) -> Result<SimulationReport, CliError> {
         seed: args.seed,
         outputs: args.show_output,
     };
-    let threads = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("sexton-control")
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::failed(format!("cannot start threads: {e}")))?;
-    threads.block_on(simulation::simulate(&plan)).map_err(|error| match error {
+    threads::of_command()?.block_on(simulation::simulate(&plan)).map_err(|error| match error {
         SimulationError::NoHost(_) => CliError::failed(error.to_string()),
         // Nothing was run, and a repetition would return the same error.
         SimulationError::BadPlan(_) | SimulationError::BadPlugin(_) | SimulationError::TooMuch(_) => {

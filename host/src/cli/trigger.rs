@@ -45,12 +45,17 @@ pub(super) fn read_file(file: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
+/// Returns the bytes that were given as a text or as a file; none if neither was given.
+pub(super) fn given(text: Option<&str>, file: Option<&Path>) -> Result<Vec<u8>, CliError> {
+    match (text, file) {
+        (Some(text), _) => Ok(text.as_bytes().to_vec()),
+        (None, Some(file)) => read_file(file),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
 pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
-    let input = match (&args.input, &args.input_file) {
-        (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(file)) => read_file(file)?,
-        (None, None) => Vec::new(),
-    };
+    let input = given(args.input.as_deref(), args.input_file.as_deref())?;
     let mut path = format!("/v1/tasks/{}/runs", part(args.task.as_str()));
     if let Some(at) = &args.at {
         path.push_str(&format!("?at={}", part(at)));

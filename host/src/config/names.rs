@@ -55,9 +55,7 @@ impl Kind for SchemaName {
 
     fn check(scalar: Scalar) -> Result<String, String> {
         let text = scalar.text("the name of a schema")?;
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
-        if begins && text.len() <= LONGEST_SCHEMA && text.chars().all(allowed) {
+        if is_schema(&text) {
             return Ok(text);
         }
         let text = Scalar::Text(text);
@@ -69,6 +67,13 @@ impl Kind for SchemaName {
     fn schema() -> Schema {
         json_schema!({ "type": "string" })
     }
+}
+
+/// Returns whether `text` can be the name of a schema.
+pub(crate) fn is_schema(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+    begins && text.len() <= LONGEST_SCHEMA && text.chars().all(allowed)
 }
 
 fn is_of_host(c: char) -> bool {

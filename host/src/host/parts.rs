@@ -61,6 +61,7 @@ pub(super) struct Parts {
     pub(super) summary: Arc<Summary>,
     pub(super) pause: Arc<HostPause>,
     pub(super) duty: Arc<HostDuty>,
+    ops: Ops,
     /// The slots of runs under way.
     slots: Arc<Semaphore>,
     /// The tasks that were due at the host's start.
@@ -89,10 +90,17 @@ impl Parts {
         }
         let catalog = Arc::new(Catalog::default());
         let (lock_waits, tenants) = (Arc::<LockWaits>::default(), Arc::new(config.tenants()));
+        let ops = Ops::new(
+            host.name.clone(),
+            Arc::clone(&store),
+            Arc::clone(&catalog),
+            Arc::clone(&tenants),
+            Arc::clone(&clock),
+        );
         let services = Arc::new(Services {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
-            catalog: Arc::clone(&catalog),
+            run_requests: Arc::new(ops.clone()),
             tenants: Arc::clone(&tenants),
             lock_waits: Arc::clone(&lock_waits),
             virtual_time: None,
@@ -103,11 +111,10 @@ impl Parts {
         }
         let runtime = Runtime::new(settings, services)?;
         let plugins = Arc::new(Registry::new(Arc::clone(&catalog)).bounded_by(Arc::clone(&tenants)));
-        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
         Ok(Self {
             store,
             catalog,
-            live: Arc::default(),
+            live: Arc::clone(&ops.live),
             clock,
             store_clock,
             found_ahead,
@@ -115,10 +122,11 @@ impl Parts {
             plugins,
             lock_waits,
             tenants,
-            budgets,
+            budgets: Arc::clone(&ops.budgets),
             summary: Arc::default(),
             pause: Arc::default(),
-            duty: Arc::default(),
+            duty: Arc::clone(&ops.duty),
+            ops,
             slots: Arc::new(Semaphore::new(config.runtime.slots as usize)),
             started: Arc::default(),
             host,
@@ -248,15 +256,8 @@ impl Parts {
 
     pub(super) fn api(&self) -> Arc<ApiState> {
         let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
-        let ops = Ops {
-            store: Arc::clone(&self.store),
-            catalog: Arc::clone(&self.catalog),
-            live: Arc::clone(&self.live),
-            budgets: Arc::clone(&self.budgets),
-            clock: Arc::clone(&self.clock),
-        };
         Arc::new(ApiState {
-            ops,
+            ops: self.ops.clone(),
             store: Arc::clone(&self.store),
             catalog: Arc::clone(&self.catalog),
             live: Arc::clone(&self.live),

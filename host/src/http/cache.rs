@@ -10,8 +10,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use crate::ops::{OpError, Principal, WriteEntry};
 use crate::schedule::request;
-use crate::store::{CacheKey, CacheWrite, WriteIf, WriteOutcome};
+use crate::store::{CacheKey, WriteIf};
 
 use super::api_state::App;
 use super::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
@@ -48,10 +49,6 @@ pub(super) async fn list(
     Ok(Json(Entries { entries: entries.into_iter().map(EntryShape::from).collect(), next }))
 }
 
-fn no_entry(key: &CacheKey) -> ApiError {
-    ApiError::not_found("no-such-entry", format!("there is no cache entry `{}`", key.key))
-}
-
 /// `GET /v1/cache/{key}`: the bytes.
 pub(super) async fn read(
     State(app): State<App>,
@@ -60,7 +57,7 @@ pub(super) async fn read(
     asked: HeaderMap,
 ) -> ApiResult<Response> {
     let now = app.clock.now();
-    let entry = app.store.cache_get(key.clone(), now).await?.ok_or_else(|| no_entry(&key))?;
+    let entry = app.store.cache_get(key.clone(), now).await?.ok_or(OpError::NoEntry(key.key))?;
     let etag = format!("\"{}\"", entry.version);
     let unchanged = is_named(&asked, &etag);
     let mut response =
@@ -93,36 +90,13 @@ pub(super) async fn write(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> ApiResult<Json<EntryWritten>> {
-    let now = app.clock.now();
-    let expires_at = match &query.ttl {
-        Some(ttl) => {
-            let ttl = request::duration("ttl", ttl, MAX_TTL)?;
-            if ttl.is_zero() {
-                return Err(ApiError::bad("bad-duration", "`ttl` must be longer than zero"));
-            }
-            Some(now.plus(ttl))
-        }
-        None => None,
-    };
-    let write = CacheWrite {
-        key: key.clone(),
-        value: body.to_vec(),
-        expires_at,
-        claim: None,
-        only: condition(&headers)?,
-        quota: app.tenants.cache(&key.tenant),
-        // The writer is a person.
-        budget: None,
-        now,
-    };
-    match app.store.cache_write(write).await? {
-        WriteOutcome::Yes(version) => Ok(Json(EntryWritten { key: key.key, version })),
-        WriteOutcome::Conflict => {
-            let message = format!("the entry `{}` does not meet the request's condition", key.key);
-            Err(ApiError::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
-                .hint("read the entry again, and decide with its new version"))
-        }
+    let lives_for = query.ttl.as_deref().map(|ttl| request::duration("ttl", ttl, MAX_TTL)).transpose()?;
+    if lives_for.is_some_and(|ttl| ttl.is_zero()) {
+        return Err(ApiError::bad("bad-duration", "`ttl` must be longer than zero"));
     }
+    let entry = WriteEntry { key: key.clone(), value: body.to_vec(), lives_for, only: condition(&headers)? };
+    let version = app.ops.write_entry(&Principal::Operator, entry).await?;
+    Ok(Json(EntryWritten { key: key.key, version }))
 }
 
 /// Reads `If-Match: "VERSION"` or `If-None-Match: *`.
@@ -148,8 +122,6 @@ pub(super) async fn remove(
     KeyPath(key): KeyPath,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<EntryDeleted>> {
-    if !app.store.cache_delete(key.clone(), None, app.clock.now()).await? {
-        return Err(no_entry(&key));
-    }
+    app.ops.delete_entry(&Principal::Operator, key.clone()).await?;
     Ok(Json(EntryDeleted { key: key.key, deleted: true }))
 }

@@ -178,6 +178,16 @@ impl From<OpError> for ApiError {
         match error {
             // Handlers that know the plugins say more: `missing_plugins::no_task`.
             OpError::NoTask(_) => Self::not_found("no-such-task", message),
+            // Handlers that know the tenants and the hosts list them.
+            OpError::NoTenant(_) => Self::not_found("no-such-tenant", message),
+            OpError::NoHost(_) => Self::not_found("no-such-host", message),
+            OpError::NoEntry(_) => Self::not_found("no-such-entry", message),
+            OpError::EntryDiffers(_) => Self::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
+                .hint("read the entry again, and decide with its new version"),
+            OpError::PastLimitsLater => {
+                Self::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `in`")
+            }
+            OpError::BadReason => Self::bad("bad-query", message),
             OpError::RunIsOver(..) => Self::new(StatusCode::CONFLICT, "run-is-over", message),
             OpError::RunNotHeldBack(..) => Self::new(StatusCode::CONFLICT, "run-not-held-back", message).hint(
                 "only a run that is suspected of killing its host is released; a pause ends with `sexton resume`",

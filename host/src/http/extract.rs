@@ -11,10 +11,11 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
 use crate::run::RunId;
-use crate::store::{CacheKey, RunInfo};
+use crate::store::CacheKey;
 use crate::task::{Name, TaskKey};
 
 use super::api_state::{App, MAX_BODY};
+use super::api_types::runs::RunShape;
 use super::error::{ApiError, ApiResult};
 
 /// The time in which a body must arrive. A slow client holds only its own connection, and not for ever.
@@ -89,9 +90,9 @@ pub(super) fn query_of(tenant: &Name) -> String {
 
 impl Tenant {
     /// Returns the run `id`, if it belongs to this tenant. Another tenant's run does not exist.
-    pub(super) async fn run(&self, app: &App, id: RunId) -> ApiResult<RunInfo> {
+    pub(super) async fn run(&self, app: &App, id: RunId) -> ApiResult<RunShape> {
         match app.store.run(id).await? {
-            Some(run) if run.task.tenant == self.0 => Ok(run),
+            Some(run) if run.task.tenant == self.0 => Ok(run.into()),
             _ => Err(ApiError::no_run(id)),
         }
     }

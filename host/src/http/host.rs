@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::lengths;
 use crate::run::RunId;
+use crate::task::Name;
 use crate::telemetry::lost_lines;
 
 use super::api_state::App;
@@ -89,10 +90,15 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
 
 /// `GET /v1/plugins`.
 pub(super) async fn plugins(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> Json<Plugins> {
+    Json(Plugins { plugins: plugins_of(&app, &tenant) })
+}
+
+/// Returns the plugins of a tenant, by name.
+pub(super) fn plugins_of(app: &App, tenant: &Name) -> Vec<PluginShape> {
     let mut plugins = (app.plugins)();
-    plugins.retain(|plugin| plugin.tenant == tenant);
+    plugins.retain(|plugin| plugin.tenant == *tenant);
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
-    Json(Plugins { plugins: plugins.into_iter().map(PluginShape::from).collect() })
+    plugins.into_iter().map(PluginShape::from).collect()
 }
 
 /// `GET /v1/locks`.

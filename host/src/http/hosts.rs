@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use tracing::info;
+
+use crate::ops::{OpError, Principal};
 
 use super::api_state::App;
 use super::api_types::hosts::{HostShape, Hosts};
@@ -16,19 +17,13 @@ pub(super) async fn all(app: &App) -> ApiResult<Vec<HostShape>> {
     Ok(app.store.hosts().await?.into_iter().map(|info| HostShape::of(info, now)).collect())
 }
 
-/// `{host}` of the path: the name of an existing host.
+/// `{host}` of the path: a text that may be the name of a host.
 pub(super) struct HostPath(String);
 
 impl FromRequestParts<App> for HostPath {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        let name = path_text(parts, app).await?;
-        let hosts = all(app).await?;
-        if hosts.iter().any(|host| host.name == name) {
-            return Ok(Self(name));
-        }
-        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).take(10).collect();
-        Err(no_host(&name).hint(format!("the hosts are: {}", names.join(", "))))
+        path_text(parts, app).await.map(Self)
     }
 }
 
@@ -52,16 +47,16 @@ pub(super) async fn undrain(
 }
 
 async fn set(app: &App, HostPath(name): HostPath, draining: bool) -> ApiResult<Json<HostShape>> {
-    app.store.set_draining(&name, draining).await?;
-    // Another host learns it with its next announcement.
-    if name == app.host.name {
-        app.duty.ask();
+    let is_set = app.ops.set_draining(&Principal::Operator, &name, draining).await;
+    let hosts = all(app).await?;
+    match (is_set, hosts.iter().find(|host| host.name == name)) {
+        (Ok(()), Some(host)) => Ok(Json(host.clone())),
+        // The host may have been forgotten since.
+        (Ok(()) | Err(OpError::NoHost(_)), _) => {
+            let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).take(10).collect();
+            let error = ApiError::from(OpError::NoHost(name));
+            Err(error.hint(format!("the hosts are: {}", names.join(", "))))
+        }
+        (Err(other), _) => Err(other.into()),
     }
-    info!(host.name = %name, draining, "Asked host `{name}` to {}", if draining { "drain" } else { "take runs again" });
-    let host = all(app).await?.into_iter().find(|host| host.name == name);
-    host.map(Json).ok_or_else(|| no_host(&name))
-}
-
-fn no_host(name: &str) -> ApiError {
-    ApiError::not_found("no-such-host", format!("there is no host `{name}`"))
 }

@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::attempt::{RunHandle, TooManyObservers};
 use crate::run::{RunId, RunState};
-use crate::store::RunInfo;
 use crate::time::Timestamp;
 
 use super::api_state::App;
 use super::api_types::ago;
 use super::api_types::live::{Live, LiveAttempt, Others, Stack};
+use super::api_types::runs::RunShape;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NamedTenant, NoQuery, RunPath, Tenant};
 use super::waiting::WaitPermit;
@@ -115,7 +115,7 @@ async fn under_way(app: &App, tenant: &Tenant, id: RunId) -> ApiResult<Arc<RunHa
 }
 
 /// Returns an explanation such as `run 3 is not running (it failed 2m ago)`.
-fn not_running(run: &RunInfo, now: Timestamp) -> String {
+fn not_running(run: &RunShape, now: Timestamp) -> String {
     let since = run.ended_at.filter(|_| run.state.is_over()).map(|at| format!(" {}", ago(at, now))).unwrap_or_default();
     let what = match run.state {
         RunState::Failed => "it failed",

@@ -9,10 +9,11 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::run::RunId;
-use crate::store::{HeldLock, LockWait};
 
 use super::api_state::App;
-use super::api_types::locks::{LockGraph, LockHolder, LockKind, LockMode, LockNode, LockShape, LockWaiter};
+use super::api_types::locks::{
+    HeldLockShape, LockGraph, LockHolder, LockKind, LockMode, LockNode, LockShape, LockWaiter,
+};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant};
 
@@ -22,21 +23,20 @@ pub(super) async fn graph(
     Tenant(tenant): Tenant,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<LockGraph>> {
-    let waits = (app.lock_waits)(&tenant);
-    Ok(Json(LockGraph::of(app.store.locks(tenant).await?, waits)))
+    let waits = (app.lock_waits)(&tenant).into_iter().map(LockWaiter::of).collect();
+    let held = app.store.locks(tenant).await?.into_iter().map(HeldLockShape::from).collect();
+    Ok(Json(LockGraph::of(held, waits)))
 }
 
 impl LockGraph {
-    /// Builds the graph of held and awaited locks.
-    pub fn of(held: Vec<HeldLock>, waits: Vec<LockWait>) -> Self {
+    /// Builds the graph of held locks, and of the waiting runs with the lock that each waits for.
+    pub fn of(held: Vec<HeldLockShape>, waits: Vec<(LockShape, LockWaiter)>) -> Self {
         let mut nodes = BTreeMap::new();
-        for HeldLock { lock, mode, run, task, fence, since } in held {
-            let mode = mode.into();
-            node(&mut nodes, lock.into()).holders.push(LockHolder { run, task, mode, fence, since });
+        for HeldLockShape { lock, mode, run, task, fence, since } in held {
+            node(&mut nodes, lock).holders.push(LockHolder { run, task, mode, fence, since });
         }
-        for LockWait { lock, mode, run, task, since, place } in waits {
-            let mode = mode.into();
-            node(&mut nodes, lock.into()).waiters.push(LockWaiter { run, task, mode, since, place, stuck: true });
+        for (lock, waiter) in waits {
+            node(&mut nodes, lock).waiters.push(waiter);
         }
         let mut graph = Self { locks: nodes.into_values().collect(), circles: Vec::new() };
         graph.mark();
@@ -155,18 +155,17 @@ impl Left {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::LockMode::{Exclusive, Shared};
-    use crate::store::{LockKind, LockMode, LockName};
+    use crate::http::api_types::locks::LockMode::{Exclusive, Shared};
     use crate::task::Name;
     use crate::time::Timestamp;
 
-    fn named(name: &str) -> LockName {
-        LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }
+    fn named(name: &str) -> LockShape {
+        LockShape { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }
     }
 
     fn graph(held: &[(&str, i64, LockMode)], waits: &[(&str, i64, LockMode)]) -> LockGraph {
         let (since, task) = (Timestamp::from_millis(0), Name::new("task").unwrap());
-        let held = held.iter().map(|(lock, run, mode)| HeldLock {
+        let held = held.iter().map(|(lock, run, mode)| HeldLockShape {
             lock: named(lock),
             mode: *mode,
             run: RunId(*run),
@@ -174,13 +173,9 @@ mod tests {
             fence: 1,
             since,
         });
-        let waits = waits.iter().map(|(lock, run, mode)| LockWait {
-            lock: named(lock),
-            mode: *mode,
-            run: RunId(*run),
-            task: task.clone(),
-            since,
-            place: 1,
+        let waits = waits.iter().map(|(lock, run, mode)| {
+            let (run, task) = (RunId(*run), task.clone());
+            (named(lock), LockWaiter { run, task, mode: *mode, since, place: 1, stuck: true })
         });
         LockGraph::of(held.collect(), waits.collect())
     }

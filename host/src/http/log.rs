@@ -14,10 +14,11 @@ use tokio::time::Instant;
 
 use crate::attempt::{LogLine, RunHandle};
 use crate::run::RunId;
-use crate::store::{AttemptInfo, StoreError};
+use crate::store::StoreError;
 
 use super::api_state::App;
-use super::api_types::attempts::LogEvent;
+use super::api_types::attempts::{AttemptShape, LogEvent};
+use super::api_types::runs::RunShape;
 use super::error::ApiResult;
 use super::extract::{ApiQuery, RunPath, Tenant};
 use super::waiting::{WaitGuard, WaitPermit};
@@ -94,7 +95,7 @@ impl Reader {
     async fn look(&mut self) -> Result<String, StoreError> {
         // The order matters: a run that has ended has all its attempts in the store, and a live attempt is the latest
         // one.
-        let run = self.app.store.run(self.run).await?;
+        let run = self.app.store.run(self.run).await?.map(RunShape::from);
         let live = self.app.live.get(self.run);
         self.over = !self.follow || run.as_ref().is_none_or(|run| run.state.is_over());
         let mut text = String::new();
@@ -104,7 +105,7 @@ impl Reader {
         // Whole logs are read from the store only if an attempt may have ended.
         if attempts_over > self.ended || !live_is_next {
             for attempt in self.app.store.attempts(self.run).await? {
-                self.ended_attempt(&mut text, attempt);
+                self.ended_attempt(&mut text, attempt.into());
             }
         }
         if let Some(live) = live.filter(|live| live.key.attempt > self.ended) {
@@ -113,22 +114,21 @@ impl Reader {
         Ok(text)
     }
 
-    fn ended_attempt(&mut self, text: &mut String, over: AttemptInfo) {
+    fn ended_attempt(&mut self, text: &mut String, over: AttemptShape) {
         if over.attempt <= self.ended {
             return;
         }
-        let AttemptInfo { attempt, report, .. } = over;
-        for line in report.log.text.lines().skip(self.sent) {
+        let AttemptShape { attempt, outcome, ended_at, message, log, .. } = over;
+        for line in log.text.lines().skip(self.sent) {
             // The store has JSON lines. A line that is not JSON is shown as it is, not lost.
             let line = serde_json::from_str(line).unwrap_or_else(|_| LogLine {
-                at: report.ended_at,
+                at: ended_at,
                 level: "info".to_owned(),
                 message: line.to_owned(),
             });
             push(text, &event(attempt, line));
         }
-        let (outcome, ended_at, message, cut) = (report.outcome, report.ended_at, report.message, report.log.cut);
-        push(text, &LogEvent::End { attempt, outcome, ended_at, message, cut });
+        push(text, &LogEvent::End { attempt, outcome, ended_at, message, cut: log.cut });
         (self.ended, self.sent) = (attempt, 0);
     }
 

@@ -8,19 +8,21 @@ use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::pause::PausedBy;
-use crate::plugins::PluginInfo;
 use crate::run::RunState;
-use crate::store::{HeldLock, LockKind, LockMode, RunFilter, RunInfo};
+use crate::store::RunFilter;
 use crate::time::Timestamp;
 
 use super::api_state::App;
 use super::api_types::following::ChainShape;
 use super::api_types::hosts::{HostShape, HostState};
+use super::api_types::locks::{HeldLockShape, LockKind, LockMode};
+use super::api_types::plugins::PluginShape;
+use super::api_types::runs::RunShape;
 use super::api_types::{TaskSummary, ago};
 use super::error::ApiResult;
 use super::extract::{ApiQuery, NoQuery, Tenant, query_of};
 use super::tasks::summaries;
-use super::{chains, hosts};
+use super::{chains, host, hosts};
 
 /// The number of runs shown.
 const RUNS: usize = 30;
@@ -48,11 +50,9 @@ pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQ
     let (tasks, all_tasks) = summaries(&app, &tenant, ROWS).await?;
     let filter = RunFilter { tenant: Some(tenant.clone()), limit: RUNS, ..RunFilter::default() };
     let chains = chains::of_tenant(&app, &tenant).await?;
-    let runs = app.store.runs(filter).await?;
-    let locks = app.store.locks(tenant.clone()).await?;
-    let mut plugins = (app.plugins)();
-    plugins.retain(|plugin| plugin.tenant == tenant);
-    plugins.sort_by(|a, b| a.name.cmp(&b.name));
+    let runs = app.store.runs(filter).await?.into_iter().map(RunShape::from).collect();
+    let locks = app.store.locks(tenant.clone()).await?.into_iter().map(HeldLockShape::from).collect();
+    let plugins = host::plugins_of(&app, &tenant);
     let (of, hosts) = (query_of(&tenant), hosts::all(&app).await?);
     let shown = Shown { app: &app, of, hosts, tasks, all_tasks, chains, runs, locks, plugins, now: app.clock.now() };
     let mut response = Html(shown.to_string()).into_response();
@@ -71,9 +71,9 @@ struct Shown<'a> {
     /// The number of tasks, including those that are not shown.
     all_tasks: usize,
     chains: Vec<ChainShape>,
-    runs: Vec<RunInfo>,
-    locks: Vec<HeldLock>,
-    plugins: Vec<PluginInfo>,
+    runs: Vec<RunShape>,
+    locks: Vec<HeldLockShape>,
+    plugins: Vec<PluginShape>,
     now: Timestamp,
 }
 
@@ -270,7 +270,7 @@ impl Shown<'_> {
             if run.state == RunState::Succeeded {
                 write!(f, " <a href=\"/v1/runs/{id}/output{of}\">output</a>")?;
             }
-            write!(f, "</small><td>{}<td>{}", Text(&run.task.task), Coloured(run.state))?;
+            write!(f, "</small><td>{}<td>{}", Text(&run.task), Coloured(run.state))?;
             if let Some(outcome) = run.outcome.filter(|outcome| outcome.as_str() != run.state.as_str()) {
                 write!(f, " <small>{outcome}</small>")?;
             }

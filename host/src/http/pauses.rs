@@ -6,17 +6,16 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 
 use crate::ops::{self, OpError, PauseState, Principal};
-use crate::pause::PauseTarget;
+use crate::pause::{PauseTarget, PausedBy};
+use crate::supervision::Pause;
 use crate::task::{Name, TaskKey};
+use crate::time::Timestamp;
 
 use super::api_state::App;
 use super::api_types::pauses::{Paused, PausedMany};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
 use super::missing_plugins::no_task;
-
-/// The longest reason for a pause, in characters.
-const MAX_WHY: usize = 200;
 
 /// The query of a pause.
 #[derive(Debug, Deserialize)]
@@ -25,17 +24,6 @@ pub(super) struct PauseQuery {
     /// `why` is the parameter's former name.
     #[serde(alias = "why")]
     reason: Option<String>,
-}
-
-impl PauseQuery {
-    fn why(self) -> ApiResult<Option<String>> {
-        match self.reason {
-            Some(why) if why.is_empty() || why.chars().count() > MAX_WHY || why.chars().any(char::is_control) => {
-                Err(ApiError::bad("bad-query", format!("`reason` is one line of 1 to {MAX_WHY} characters")))
-            }
-            why => Ok(why),
-        }
-    }
 }
 
 /// All tasks of `{tenant}` in the path, or all tasks if the path has none.
@@ -57,9 +45,6 @@ impl FromRequestParts<App> for Many {
             };
         };
         let tenant = Name::new(&text).map_err(|e| ApiError::bad("bad-name", e.to_string()))?;
-        if app.tenants.get(&tenant).is_none() {
-            return Err(ApiError::no_tenant(&tenant, &app.tenants));
-        }
         match asked {
             Some(asked) if asked != tenant => {
                 Err(ApiError::bad("bad-query", format!("the path names tenant `{tenant}`, the query `{asked}`")))
@@ -75,8 +60,7 @@ pub(super) async fn pause_many(
     many: Many,
     ApiQuery(query): ApiQuery<PauseQuery>,
 ) -> ApiResult<Json<PausedMany>> {
-    let why = query.why()?;
-    set_many(&app, many, Some(why)).await
+    set_many(&app, many, Some(query.reason)).await
 }
 
 /// `POST /v1/resume` and `POST /v1/tenants/{tenant}/resume`.
@@ -90,10 +74,12 @@ pub(super) async fn resume_many(
 
 async fn set_many(app: &App, Many(tenant): Many, pause: Option<Option<String>>) -> ApiResult<Json<PausedMany>> {
     let target = tenant.clone().map_or(PauseTarget::All, PauseTarget::Tenant);
-    let PauseState { pause, already } = set(app, &target, pause).await?;
-    let (by, pause) = pause.unzip();
-    let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
-    Ok(Json(PausedMany { tenant, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
+    let PauseState { pause, already } = match set(app, &target, pause).await {
+        Err(OpError::NoTenant(tenant)) => return Err(ApiError::no_tenant(&tenant, &app.tenants)),
+        state => state?,
+    };
+    let (paused_by, paused_at, paused_why) = shown(pause);
+    Ok(Json(PausedMany { tenant, paused: paused_by.is_some(), paused_by, paused_at, paused_why, already }))
 }
 
 /// `POST /v1/tasks/{task}/pause`.
@@ -102,8 +88,7 @@ pub(super) async fn pause(
     TaskPath(key): TaskPath,
     ApiQuery(query): ApiQuery<PauseQuery>,
 ) -> ApiResult<Json<Paused>> {
-    let why = query.why()?;
-    set_task(&app, key, Some(why)).await
+    set_task(&app, key, Some(query.reason)).await
 }
 
 /// `POST /v1/tasks/{task}/resume`.
@@ -120,9 +105,15 @@ async fn set_task(app: &App, key: TaskKey, pause: Option<Option<String>>) -> Api
         Err(OpError::NoTask(_)) => return Err(no_task(app, &key).await?),
         state => state?,
     };
+    let (paused_by, paused_at, paused_why) = shown(pause);
+    Ok(Json(Paused { task: key.task, paused: paused_by.is_some(), paused_by, paused_at, paused_why, already }))
+}
+
+/// Returns the owner of a pause, its start and its reason.
+fn shown(pause: Option<(PausedBy, Pause)>) -> (Option<PausedBy>, Option<Timestamp>, Option<String>) {
     let (by, pause) = pause.unzip();
     let (at, why) = pause.map_or((None, None), |pause| (pause.since, pause.why));
-    Ok(Json(Paused { task: key.task, paused: by.is_some(), paused_by: by, paused_at: at, paused_why: why, already }))
+    (by, at, why)
 }
 
 /// Pauses with this reason, or resumes.

@@ -2,25 +2,25 @@
 //! no host can run.
 
 use crate::run::HeldBack;
-use crate::store::hosts::HostInfo;
 use crate::task::TaskKey;
 
 use super::api_state::App;
+use super::api_types::hosts::{HostShape, HostState};
 use super::error::ApiResult;
+use super::hosts;
 
 /// The hosts that may run tasks, at one moment.
 pub(super) struct Placement<'a> {
     app: &'a App,
     /// The hosts that take runs; read only if some task is not for this host.
-    up: Vec<HostInfo>,
+    up: Vec<HostShape>,
 }
 
 impl<'a> Placement<'a> {
     pub(super) async fn of(app: &'a App) -> ApiResult<Self> {
         let elsewhere = app.catalog.tasks().values().any(|task| !task.may_run_on(&app.host.labels));
-        let mut up = if elsewhere { app.store.hosts().await? } else { Vec::new() };
-        let now = app.clock.now();
-        up.retain(|host| host.alive_until > now && !host.draining);
+        let mut up = if elsewhere { hosts::all(app).await? } else { Vec::new() };
+        up.retain(|host| host.state == HostState::Up);
         Ok(Self { app, up })
     }
 
@@ -32,7 +32,7 @@ impl<'a> Placement<'a> {
     /// Returns why runs of a task that is left to other hosts start on none of them, if that is so.
     pub(super) fn nowhere(&self, task: &TaskKey) -> Option<HeldBack> {
         let task = self.app.catalog.get(task)?;
-        if self.up.iter().any(|host| task.may_run_on(&host.host.labels)) {
+        if self.up.iter().any(|host| task.may_run_on(&host.labels)) {
             return None;
         }
         let labels: Vec<String> = task.runs_on.iter().map(|label| format!("`{label}`")).collect();

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::ops::{EndEffect, EndRun, Principal};
 use crate::run::{RunId, RunState};
 use crate::schedule::request;
-use crate::store::{RunFilter, RunInfo};
+use crate::store::RunFilter;
 use crate::task::Name;
 
 use super::api_state::App;
@@ -32,9 +32,6 @@ const MAX_PAGE: usize = 1000;
 /// The default and the longest wait of one request. Proxies and clients give up on longer ones.
 const WAIT: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
-
-/// The longest reason for ending a run, in characters.
-const MAX_REASON: usize = 200;
 
 /// The query of a list of runs.
 #[derive(Debug, Deserialize)]
@@ -99,8 +96,7 @@ fn explain_wait(app: &App, placing: &Placement<'_>, absent: &MissingPlugins<'_>,
     }
 }
 
-async fn detail(app: &App, run: RunInfo) -> ApiResult<Json<RunDetail>> {
-    let mut run = RunShape::from(run);
+async fn detail(app: &App, mut run: RunShape) -> ApiResult<Json<RunDetail>> {
     let placing = Placement::of(app).await?;
     explain_wait(app, &placing, &MissingPlugins::of(app), &mut run);
     let attempts = app.store.attempts(run.id).await?.into_iter().map(AttemptShape::from).collect();
@@ -166,16 +162,12 @@ pub(super) struct KillQuery {
 /// `POST /v1/runs/{run}/kill`.
 pub(super) async fn kill(
     State(app): State<App>,
-    tenant: Tenant,
+    Tenant(tenant): Tenant,
     RunPath(id): RunPath,
     ApiQuery(query): ApiQuery<KillQuery>,
 ) -> ApiResult<(StatusCode, Json<Killed>)> {
-    let reason = query.reason.unwrap_or_else(|| "killed by an operator".to_owned());
-    if reason.chars().count() > MAX_REASON || reason.chars().any(char::is_control) {
-        return Err(ApiError::bad("bad-query", format!("`reason` is one line of at most {MAX_REASON} characters")));
-    }
-    tenant.run(&app, id).await?;
-    let ended = app.ops.end_run(&Principal::Operator, id, EndRun { reason, at_once: query.now }).await?;
+    let end = EndRun { reason: query.reason, at_once: query.now };
+    let ended = app.ops.end_run(&Principal::Operator, &tenant, id, end).await?;
     let (effect, grace) = match ended {
         EndEffect::Cancelled => (KillEffect::Cancelled, Duration::ZERO),
         EndEffect::Stopping(grace) => (KillEffect::Stopping, grace),
@@ -188,11 +180,10 @@ pub(super) async fn kill(
 /// `POST /v1/runs/{run}/release`: lets a run start that is held back because it is suspected of killing its host.
 pub(super) async fn release(
     State(app): State<App>,
-    tenant: Tenant,
+    Tenant(tenant): Tenant,
     RunPath(id): RunPath,
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<ReleasedRun>> {
-    tenant.run(&app, id).await?;
-    app.ops.release_run(&Principal::Operator, id).await?;
+    app.ops.release_run(&Principal::Operator, &tenant, id).await?;
     Ok(Json(ReleasedRun { run: id }))
 }

@@ -13,7 +13,6 @@ use serde::Deserialize;
 use crate::ops::{OpError, Principal, TriggerRun};
 use crate::run::HeldBack;
 use crate::schedule::request;
-use crate::store::TaskState;
 use crate::task::{Name, Task, TaskKey};
 use crate::time::Timestamp;
 
@@ -77,10 +76,6 @@ pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
     }
 }
 
-pub(super) async fn state_of(app: &App, key: &TaskKey) -> ApiResult<TaskState> {
-    Ok(app.store.task_state(key.clone()).await?.unwrap_or_default())
-}
-
 /// `GET /v1/tasks`.
 pub(super) async fn list(
     State(app): State<App>,
@@ -97,7 +92,7 @@ pub(super) async fn show(
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<TaskDetail>> {
     let task = known(&app, &key).await?;
-    let state = state_of(&app, &key).await?;
+    let state = app.store.task_state(key.clone()).await?.unwrap_or_default();
     let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
     let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
@@ -154,9 +149,6 @@ pub(super) async fn trigger(
     let task = known(&app, &key).await?;
     let now = app.clock.now();
     let due_at = query.due(task.zone, now)?;
-    if query.past_limits && (query.at.is_some() || query.after_now.is_some()) {
-        return Err(ApiError::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `in`"));
-    }
     let input = if body.is_empty() { None } else { Some(body.to_vec()) };
     let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {

@@ -109,7 +109,7 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let store = SqliteStore::open(dir.path().join("sexton.db"), &SqliteOptions::default()).expect("a new store");
-        let (live, catalog) = (Arc::new(LiveRuns::default()), Arc::new(Catalog::default()));
+        let catalog = Arc::new(Catalog::default());
         let tasks = [task("hello", Trigger::OnDemand), task("tick", Trigger::Every(Duration::from_secs(10)))];
         catalog.replace(tasks.into_iter().map(|task| (task.key.clone(), task)).collect());
         let quarantined = PluginInfo {
@@ -132,16 +132,10 @@ impl Rig {
         };
         let tenants = Arc::new(Tenants::new(2_000_000, BTreeMap::from([(acme(), acme_limits)])));
         let clock: Arc<dyn Clock> = TestClock::at(NOW);
-        let budgets = Arc::new(Budgets::new(catalog.clone(), tenants.clone(), clock.clone()));
-        let (pause, duty) = (Arc::<HostPause>::default(), Arc::<HostDuty>::default());
+        let ops = Ops::new("box".to_owned(), store.clone(), catalog.clone(), tenants.clone(), clock.clone());
+        let (live, budgets, duty) = (ops.live.clone(), ops.budgets.clone(), ops.duty.clone());
+        let pause = Arc::<HostPause>::default();
         let supervisor = Arc::<Supervisor>::default();
-        let ops = Ops {
-            store: store.clone(),
-            catalog: catalog.clone(),
-            live: live.clone(),
-            budgets: budgets.clone(),
-            clock: clock.clone(),
-        };
         let state = ApiState {
             ops,
             store: store.clone(),
@@ -194,16 +188,8 @@ impl Rig {
 
     /// Claims the one run that is due, as a worker does.
     pub(crate) async fn claim(&self) -> Claim {
-        let tasks: BTreeMap<_, _> = self.catalog.tasks().keys().map(|key| (key.clone(), 10)).collect();
-        let request = ClaimRequest {
-            host: "box".to_owned(),
-            tasks: Arc::new(tasks),
-            limit: 1,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease: Duration::from_secs(30),
-            now: NOW,
-        };
+        let tasks: Vec<_> = self.catalog.tasks().keys().map(|key| (key.clone(), 10)).collect();
+        let request = ClaimRequest { host: "box".to_owned(), limit: 1, ..testkit::claim_request(tasks, NOW) };
         self.store.claim(request).await.expect("a store that works").claims.pop().expect("a run that is due")
     }
 

@@ -132,7 +132,7 @@ impl HasData for Imports {
 pub(super) const LONGEST_NAME: usize = 256;
 
 /// The largest cache value and run input that a guest may send, in bytes.
-pub(super) const LARGEST_VALUE: usize = 1 << 20;
+pub const LARGEST_VALUE: usize = 1 << 20;
 
 /// Returns whether a guest may use `text` as a name. Keys of the store are neither empty nor long.
 pub(super) fn is_name(text: &str) -> bool {

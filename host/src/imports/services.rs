@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::attempt::VirtualTime;
-use crate::catalog::Catalog;
 use crate::store::Store;
 use crate::tenant::Tenants;
 use crate::time::Clock;
 
 use super::locks::LockWaits;
+use super::run_requests::RunRequests;
 
 /// The parts of the host that guests' imports use.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct Services {
     pub store: Arc<dyn Store>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// The tasks that this host knows, for the `schedule` import.
-    pub catalog: Arc<Catalog>,
+    /// Decides about the runs that guests ask for.
+    pub run_requests: Arc<dyn RunRequests>,
     /// The tenants and their limits.
     pub tenants: Arc<Tenants>,
     /// The runs of this host that wait for locks.

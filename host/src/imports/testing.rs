@@ -1,26 +1,26 @@
 //! Helpers for the tests of several imports: a store, a clock that stands still, and claimed runs.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use tempfile::TempDir;
 use wasmtime::component::ResourceTable;
 
 use crate::attempt::{AllMemory, Ledger, Order, Refusals, RunEnd, RunHandle};
-use crate::catalog::Catalog;
 use crate::imports::Services;
 use crate::imports::locks::LockWaits;
 use crate::lifecycle::Transition;
-use crate::run::{Cause, Claim, Outcome};
+use crate::run::{Cause, Claim, Outcome, RunId};
 use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use crate::store::{ClaimRequest, LockKind, LockName, NewRun};
 use crate::task::{Grants, Limits, Name, Overlap, Pattern, Task};
 use crate::tenant::Tenants;
-use crate::testkit::{self, TestClock, first_claim, handle, task_key};
+use crate::testkit::{self, TestClock, claim_request, first_claim, handle, task_key};
 use crate::time::{Clock, Timestamp};
 
-use super::{CallError, ImportsCtx, ImportsCtxView, ImportsView};
+use super::{CallError, Caller, ImportsCtx, ImportsCtxView, ImportsView, RunRefused, RunRequest, RunRequests};
 
 /// The time after which a test fails if an expected event has not happened.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
@@ -59,9 +59,26 @@ pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     .await;
 }
 
+/// Keeps the requests for runs, and answers each with the next refusal of a test, or with a new id.
+#[derive(Debug, Default)]
+pub(crate) struct RecordedRequests {
+    pub(crate) asked: Mutex<Vec<(RunId, RunRequest)>>,
+    pub(crate) refusals: Mutex<VecDeque<RunRefused>>,
+}
+
+#[async_trait]
+impl RunRequests for RecordedRequests {
+    async fn request_run(&self, by: &Caller, asked: RunRequest) -> Result<RunId, RunRefused> {
+        let mut all = self.asked.lock().unwrap();
+        all.push((by.run, asked));
+        self.refusals.lock().unwrap().pop_front().map_or(Ok(RunId(100 + all.len() as i64)), Err)
+    }
+}
+
 /// The parts of a host that its guests share.
 pub(crate) struct World {
     pub(crate) services: Arc<Services>,
+    pub(crate) requests: Arc<RecordedRequests>,
     pub(crate) clock: Arc<TestClock>,
     _directory: TempDir,
 }
@@ -73,21 +90,16 @@ impl World {
         let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
         let store = SqliteStore::open(directory.path().join("store.db"), &options).unwrap();
         let clock = TestClock::at(Timestamp::from_millis(1_800_000_000_000));
+        let requests = Arc::<RecordedRequests>::default();
         let services = Services {
             store,
             clock: clock.clone(),
-            catalog: Arc::new(Catalog::default()),
+            run_requests: requests.clone(),
             tenants: Arc::new(Tenants::only_default(QUOTA)),
             lock_waits: Arc::new(LockWaits::default()),
             virtual_time: None,
         };
-        Self { services: Arc::new(services), clock, _directory: directory }
-    }
-
-    /// Puts tasks into the catalog.
-    pub(crate) fn add_tasks(&self, tasks: &[&str]) {
-        let task = |name: &&str| (task_key(name), Arc::new(task(name, Grants::default())));
-        self.services.catalog.replace(tasks.iter().map(task).collect());
+        Self { services: Arc::new(services), requests, clock, _directory: directory }
     }
 
     /// Creates a guest in a new run of a task that may use all names, with much time left.
@@ -119,15 +131,8 @@ impl World {
 
     /// Claims the waiting run of a task.
     pub(crate) async fn claim_next(&self, name: &str) -> Option<Claim> {
-        let request = ClaimRequest {
-            host: "here".to_owned(),
-            tasks: Arc::new(BTreeMap::from([(task_key(name), 1000)])),
-            limit: 1,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease: Duration::from_secs(3600),
-            now: self.clock.now(),
-        };
+        let lease = Duration::from_secs(3600);
+        let request = ClaimRequest { limit: 1, lease, ..claim_request([(task_key(name), 1000)], self.clock.now()) };
         self.services.store.claim(request).await.unwrap().claims.pop()
     }
 }

@@ -157,7 +157,7 @@ impl Scheduler {
                 }
                 timetable.starts(task.key.clone());
             }
-            let by_clock = timetable::by_clock(&task);
+            let by_clock = task.trigger.is_by_clock();
             timetable.put(task, progress, by_clock.then_some(now));
         }
         true

@@ -171,7 +171,7 @@ mod tests {
     use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::store::{ClaimRequest, NewRun};
     use crate::task::{Name, TaskKey};
-    use crate::testkit::{TestClock, handle};
+    use crate::testkit::{self, TestClock, handle};
     use crate::time::Timestamp;
 
     /// A sweeper an hour after [`START`], its store, and the task `long`, which allows one attempt and no failed run.
@@ -215,15 +215,9 @@ mod tests {
         /// Claims the run as a host that knows its task's `policy`.
         async fn claim_with(&self, policy: &[LossPolicy], now: Timestamp) -> ClaimKey {
             let of_task = |value| (self.task.clone(), value);
-            let request = ClaimRequest {
-                host: "here".into(),
-                tasks: Arc::new(BTreeMap::from([(self.task.clone(), 1)])),
-                policies: Arc::new(policy.iter().copied().map(of_task).collect()),
-                limit: 1,
-                tenants: BTreeMap::new(),
-                lease: LEASE,
-                now,
-            };
+            let policies = Arc::new(policy.iter().copied().map(of_task).collect());
+            let request = testkit::claim_request([(self.task.clone(), 1)], now);
+            let request = ClaimRequest { host: "here".to_owned(), policies, lease: LEASE, ..request };
             self.sweeper.store.claim(request).await.unwrap().claims.remove(0).key
         }
 

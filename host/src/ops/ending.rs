@@ -7,14 +7,18 @@ use tracing::info;
 use crate::attempt::Stop;
 use crate::run::RunId;
 use crate::store::{Cancelled, Released};
+use crate::task::Name;
 
-use super::{OpError, Ops, Principal, Result};
+use super::{OpError, Ops, Principal, Result, reason};
+
+/// The reason that a run shows if none was given for its end.
+const NO_REASON: &str = "killed by an operator";
 
 /// The way in which a run is ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EndRun {
-    /// The reason that the run shows afterwards.
-    pub reason: String,
+    /// The reason that the run shows afterwards; `None` for the usual one.
+    pub reason: Option<String>,
     /// Whether the guest is ended without a notice.
     pub at_once: bool,
 }
@@ -31,13 +35,15 @@ pub enum EndEffect {
 }
 
 impl Ops {
-    /// Ends a run.
+    /// Ends a run of `tenant`.
     ///
     /// # Errors
     ///
-    /// [`OpError::RunIsOver`]; the store's errors.
-    pub async fn end_run(&self, by: &Principal, run: RunId, end: EndRun) -> Result<EndEffect> {
+    /// [`OpError::BadReason`]; [`OpError::RunIsOver`]; the store's errors.
+    pub async fn end_run(&self, by: &Principal, tenant: &Name, run: RunId, end: EndRun) -> Result<EndEffect> {
         let EndRun { reason, at_once } = end;
+        let reason = reason::checked(reason)?.unwrap_or_else(|| NO_REASON.to_owned());
+        self.run_of(tenant, run).await?;
         // The attempt is told at once, whatever the store does. The store is told as well, because a crash before the
         // outcome is stored would let the run go on.
         let live = self.live.get(run);
@@ -60,12 +66,13 @@ impl Ops {
         Ok(ended)
     }
 
-    /// Lets a run start that is held back because it is suspected of killing its host.
+    /// Lets a run of `tenant` start that is held back because it is suspected of killing its host.
     ///
     /// # Errors
     ///
     /// [`OpError::RunNotHeldBack`]; the store's errors.
-    pub async fn release_run(&self, by: &Principal, run: RunId) -> Result<()> {
+    pub async fn release_run(&self, by: &Principal, tenant: &Name, run: RunId) -> Result<()> {
+        self.run_of(tenant, run).await?;
         match self.store.release_run(run, self.clock.now()).await? {
             Released::Done => {
                 info!(run.id = %run, principal = %by, "Released run {run}, which was suspected of killing its host");

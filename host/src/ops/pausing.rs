@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{OpError, Ops, Principal, Result};
+use super::{OpError, Ops, Principal, Result, reason};
 use crate::pause::{PauseTarget, PausedBy};
 use crate::supervision::Pause;
 use crate::task::TaskKey;
@@ -21,8 +21,10 @@ impl Ops {
     ///
     /// # Errors
     ///
-    /// [`OpError::NoTask`] for a task that never existed; the store's errors.
+    /// [`OpError::BadReason`]; [`OpError::NoTask`] for a task that never existed; [`OpError::NoTenant`]; the store's
+    /// errors.
     pub async fn pause(&self, by: &Principal, target: &PauseTarget, why: Option<String>) -> Result<PauseState> {
+        let why = reason::checked(why)?;
         let already = self.is_paused(target).await?;
         self.store.pause(target.clone(), why.clone(), self.clock.now()).await?;
         info!(principal = %by, why, "Paused {target}");
@@ -52,6 +54,7 @@ impl Ops {
     async fn is_paused(&self, target: &PauseTarget) -> Result<bool> {
         match target {
             PauseTarget::All => Ok(self.store.pauses().await?.all.is_some()),
+            PauseTarget::Tenant(tenant) if self.tenants.get(tenant).is_none() => Err(OpError::NoTenant(tenant.clone())),
             PauseTarget::Tenant(tenant) => Ok(self.store.pauses().await?.tenants.contains_key(tenant)),
             PauseTarget::Task(task) => {
                 let is_offered = self.catalog.get(task).is_some() || self.catalog.chains().contains_key(task);

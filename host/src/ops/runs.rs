@@ -45,9 +45,12 @@ impl Ops {
     ///
     /// # Errors
     ///
-    /// [`OpError::NoTask`] if no plugin offers the task; the store's errors.
+    /// [`OpError::NoTask`] if no plugin offers the task; [`OpError::PastLimitsLater`]; the store's errors.
     pub async fn trigger(&self, by: &Principal, task: &TaskKey, asked: TriggerRun) -> Result<Triggered> {
         let task = self.catalog.get(task).ok_or_else(|| OpError::NoTask(task.clone()))?;
+        if asked.past_limits && asked.due_at.is_some() {
+            return Err(OpError::PastLimitsLater);
+        }
         let now = self.clock.now();
         let past_limits = match asked.past_limits {
             true => Some(limits::exceeded_limits(self, &task, now).await?),

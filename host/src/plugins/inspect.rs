@@ -12,7 +12,7 @@ use super::source::{Listing, MAX_MANIFEST, list};
 use crate::config;
 use crate::regular_file;
 use crate::runtime::{ComponentSummary, Kind};
-use crate::schedule::{Chain, Trigger};
+use crate::schedule::Chain;
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
 
@@ -127,7 +127,8 @@ pub(super) fn misnamed(file: &Path) -> Option<String> {
     names.filter(|name| *name != wanted && name.eq_ignore_ascii_case(&wanted)).min()
 }
 
-fn directory(file: &Path) -> &Path {
+/// Returns the directory of `file`.
+pub(super) fn directory(file: &Path) -> &Path {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -136,8 +137,7 @@ fn directory(file: &Path) -> &Path {
 
 /// Returns a warning if a schedule makes no further run.
 fn never_due(task: &Task, now: Timestamp) -> Option<String> {
-    let by_the_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
-    let is_over = by_the_clock && task.plan().upcoming(now, None, 0).next().is_none();
+    let is_over = task.trigger.is_by_clock() && task.plan().upcoming(now, None, 0).next().is_none();
     is_over.then(|| match task.plan().done(0, now) {
         Some(why) => format!("its schedule makes no run: it {why}"),
         None => "its schedule makes no run".to_owned(),

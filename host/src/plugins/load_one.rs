@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::inspect::directory;
 use super::registry::{Loaded, Registry};
 use super::source::{Source, list};
 use crate::runtime::Runtime;
@@ -34,13 +35,9 @@ pub async fn load(
         }
         _ => return Err(format!("`{shown}` is not a plugin, which is a file NAME.wasm with NAME.toml beside it")),
     };
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
     let cannot = |error| format!("cannot read `{shown}`: {error}");
     std::fs::metadata(file).map_err(cannot)?;
-    let directory: PathBuf = directory.canonicalize().map_err(cannot)?;
+    let directory: PathBuf = directory(file).canonicalize().map_err(cannot)?;
     let plugins = list(&directory).map_err(cannot)?.plugins;
     let files = plugins.get(name).copied().unwrap_or_default();
     let tenant = Name::default_tenant();

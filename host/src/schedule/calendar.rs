@@ -73,11 +73,7 @@ impl Calendar {
     /// Returns whether a wall clock's second matches.
     pub(super) fn contains(&self, second: i64) -> bool {
         let (day, time) = (second.div_euclid(SECONDS_OF_DAY), second.rem_euclid(SECONDS_OF_DAY));
-        date(day).is_some_and(|date| {
-            self.has_month(date.month())
-                && has(self.days_of(date.year(), date.month()), date.day())
-                && self.time_from(time) == Some(time)
-        })
+        date(day).is_some_and(|date| self.has_date(date) && self.time_from(time) == Some(time))
     }
 
     /// Returns the first second after `second` that matches; `None` if there is none (or chrono's calendar ends
@@ -86,8 +82,7 @@ impl Calendar {
         let first = second.checked_add(1)?;
         let (day, time) = (first.div_euclid(SECONDS_OF_DAY), first.rem_euclid(SECONDS_OF_DAY));
         let today = date(day)?;
-        if self.has_month(today.month())
-            && has(self.days_of(today.year(), today.month()), today.day())
+        if self.has_date(today)
             && let Some(time) = self.time_from(time)
         {
             return Some(day * SECONDS_OF_DAY + time);
@@ -121,9 +116,11 @@ impl Calendar {
     }
 
     fn matches_day(&self, day: i64) -> bool {
-        date(day).is_some_and(|date| {
-            self.has_month(date.month()) && has(self.days_of(date.year(), date.month()), date.day())
-        })
+        date(day).is_some_and(|date| self.has_date(date))
+    }
+
+    fn has_date(&self, date: NaiveDate) -> bool {
+        self.has_month(date.month()) && has(self.days_of(date.year(), date.month()), date.day())
     }
 
     /// Counts the seconds of a day, up to and with the `time`th, that match.

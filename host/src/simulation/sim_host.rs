@@ -17,7 +17,6 @@ use crate::imports::locks::LockWaits;
 use crate::lengths;
 use crate::machine::budget::Budgets;
 use crate::machine::executor::Executor;
-use crate::machine::live::LiveRuns;
 use crate::machine::scheduler::{Reacting, Scheduler, Timetable};
 use crate::machine::sweeper::Sweeper;
 use crate::machine::worker::Worker;
@@ -82,14 +81,15 @@ fn no_host(error: &dyn std::fmt::Display) -> SimulationError {
 async fn load(
     plan: &Plan,
     config: &Config,
-    services: &Arc<Services>,
+    services: Arc<Services>,
+    catalog: &Arc<Catalog>,
 ) -> Result<(Arc<Runtime>, Arc<Registry>), SimulationError> {
     let mut settings = config.runtime();
     if cfg!(test) {
         settings.compiler = Compiler::InProcess; // the harness of unit tests is no program that compiles
     }
-    let runtime = Runtime::new(settings, Arc::clone(services)).map_err(|e| no_host(&e))?;
-    let plugins = Arc::new(Registry::new(Arc::clone(&services.catalog)));
+    let runtime = Runtime::new(settings, services).map_err(|e| no_host(&e))?;
+    let plugins = Arc::new(Registry::new(Arc::clone(catalog)));
     let most = config.runtime.max_component;
     load_one::load(&plugins, &runtime, &plan.plugin, most, &plan.only, plan.start)
         .await
@@ -107,34 +107,33 @@ impl<'a> SimHost<'a> {
         // Nothing here has to survive a power cut.
         let options = SqliteOptions { sync: Durability::Normal, ..SqliteOptions::default() };
         let store: Arc<dyn Store> = SqliteStore::open(config.database(), &options)?;
-        let (catalog, live) = (Arc::<Catalog>::default(), Arc::<LiveRuns>::default());
-        let tenants = Arc::new(config.tenants());
+        let (catalog, tenants) = (Arc::<Catalog>::default(), Arc::new(config.tenants()));
+        let host = config.host_name();
+        let ops = Ops::new(host, Arc::clone(&store), Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock));
         let services = Arc::new(Services {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
-            catalog: Arc::clone(&catalog),
-            tenants: Arc::clone(&tenants),
+            run_requests: Arc::new(ops.clone()),
+            tenants,
             lock_waits: Arc::<LockWaits>::default(),
             virtual_time: Some(Arc::clone(&time)),
         });
-        let (runtime, plugins) = load(plan, &config, &services).await?;
-        let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), tenants, Arc::clone(&clock)));
+        let (runtime, plugins) = load(plan, &config, services, &catalog).await?;
         let executor = Arc::new(Executor {
             store: Arc::clone(&store),
             runtime: Arc::clone(&runtime),
             plugins,
-            live: Arc::clone(&live),
-            budgets: Arc::clone(&budgets),
+            live: Arc::clone(&ops.live),
+            budgets: Arc::clone(&ops.budgets),
             summary: Arc::default(),
             clock: Arc::clone(&clock),
         });
-        let worker = worker(&config, &services, executor, Arc::clone(&budgets));
-        let sweeper = sweeper(&config, &services, Arc::clone(&live));
-        let ops = ops(&services, &live, &budgets);
+        let worker = worker(&config, &ops, executor);
+        let sweeper = sweeper(&config, &ops);
         let scheduler = Scheduler {
             store: Arc::clone(&store),
             catalog: Arc::clone(&catalog),
-            live: Arc::clone(&live),
+            live: Arc::clone(&ops.live),
             clock,
             pause: Arc::default(),
             started: Arc::default(),
@@ -145,8 +144,8 @@ impl<'a> SimHost<'a> {
             store,
             runtime,
             catalog,
+            budgets: Arc::clone(&ops.budgets),
             ops,
-            budgets,
             scheduler,
             timetable: Timetable::default(),
             reacting: Reacting::default(),
@@ -335,41 +334,31 @@ fn key(task: &Name) -> TaskKey {
     TaskKey { tenant: Name::default_tenant(), task: task.clone() }
 }
 
-fn ops(services: &Services, live: &Arc<LiveRuns>, budgets: &Arc<Budgets>) -> Ops {
-    Ops {
-        store: Arc::clone(&services.store),
-        catalog: Arc::clone(&services.catalog),
-        live: Arc::clone(live),
-        budgets: Arc::clone(budgets),
-        clock: Arc::clone(&services.clock),
-    }
-}
-
-fn worker(config: &Config, services: &Services, executor: Arc<Executor>, budgets: Arc<Budgets>) -> Worker {
+fn worker(config: &Config, ops: &Ops, executor: Arc<Executor>) -> Worker {
     Worker {
-        store: Arc::clone(&services.store),
-        catalog: Arc::clone(&services.catalog),
-        clock: Arc::clone(&services.clock),
+        store: Arc::clone(&ops.store),
+        catalog: Arc::clone(&ops.catalog),
+        clock: Arc::clone(&ops.clock),
         executor,
-        budgets,
-        host: config.host_name(),
+        budgets: Arc::clone(&ops.budgets),
+        host: ops.host.clone(),
         // The host has every requested label, because a plugin cannot know the labels of other hosts.
-        labels: services.catalog.tasks().values().flat_map(|task| task.runs_on.clone()).collect(),
+        labels: ops.catalog.tasks().values().flat_map(|task| task.runs_on.clone()).collect(),
         slots: Arc::new(Semaphore::new(config.runtime.slots as usize)),
         places: config.runtime.slots,
         lease: LEASE,
         poll: watch::Sender::new(config.machine.poll).subscribe(),
         pause: Arc::default(),
-        duty: Arc::default(),
+        duty: Arc::clone(&ops.duty),
     }
 }
 
-fn sweeper(config: &Config, services: &Services, live: Arc<LiveRuns>) -> Sweeper {
+fn sweeper(config: &Config, ops: &Ops) -> Sweeper {
     Sweeper {
-        store: Arc::clone(&services.store),
-        live,
-        catalog: Arc::clone(&services.catalog),
-        clock: Arc::clone(&services.clock),
+        store: Arc::clone(&ops.store),
+        live: Arc::clone(&ops.live),
+        catalog: Arc::clone(&ops.catalog),
+        clock: Arc::clone(&ops.clock),
         every: config.machine.lease,
         suspect_after: config.machine.suspect_after(),
         retention: watch::Sender::new(config.retention()).subscribe(),

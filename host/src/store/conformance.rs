@@ -309,15 +309,8 @@ async fn enqueue(store: &Tested, runs: Vec<NewRun>) -> Vec<RunId> {
 }
 
 fn request(tasks: &[(&str, u32)], limit: usize, seconds: i64) -> ClaimRequest {
-    ClaimRequest {
-        host: "one".into(),
-        tasks: Arc::new(tasks.iter().map(|(text, most)| (task(text), *most)).collect::<BTreeMap<_, _>>()),
-        limit,
-        policies: Arc::default(),
-        tenants: BTreeMap::new(),
-        lease: LEASE,
-        now: at(seconds),
-    }
+    let tasks = tasks.iter().map(|(text, most)| (task(text), *most));
+    ClaimRequest { limit, lease: LEASE, ..testkit::claim_request(tasks, at(seconds)) }
 }
 
 async fn claim(store: &Tested, tasks: &[(&str, u32)], limit: usize, seconds: i64) -> Claimed {

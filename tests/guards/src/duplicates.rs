@@ -68,6 +68,34 @@ pub fn between(code: &Code, one: &[&str], other: &[&str]) -> Vec<String> {
     found
 }
 
+/// Returns a line for each run of at least `least` tokens that two functions have in common, the longest first, wherever they
+/// are. A run is listed with the first function that has it. Not all of them are faults.
+#[must_use]
+pub fn similar(code: &Code, least: usize) -> Vec<String> {
+    let bodies = bodies(code, &[]);
+    let mut starts: HashMap<Vec<&str>, (usize, usize)> = HashMap::new();
+    let mut found = Vec::new();
+    for (number, body) in bodies.iter().enumerate() {
+        let words: Vec<&str> = body.tokens.iter().map(|(token, _)| token.as_str()).collect();
+        let mut at = 0;
+        while at + least <= words.len() {
+            let twin = starts.get(&words[at..at + least]).filter(|(twin, _)| *twin != number);
+            let Some(&(twin, there)) = twin else {
+                starts.entry(words[at..at + least].to_vec()).or_insert((number, at));
+                at += 1;
+                continue;
+            };
+            let twin = &bodies[twin];
+            let length = body.matches(at, twin, there);
+            let (line, twins) = (body.tokens[at].1, twin.tokens[there].1);
+            found.push((length, format!("{length} tokens: {}:{line} and {}:{twins}", body.file, twin.file)));
+            at += length;
+        }
+    }
+    found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    found.into_iter().map(|(_, line)| line).collect()
+}
+
 fn bodies(code: &Code, below: &[&str]) -> Vec<Body> {
     let mut found = Vec::new();
     for (path, module) in &code.modules {

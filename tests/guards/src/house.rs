@@ -114,13 +114,23 @@ pub const HOUSE: Repository = Repository {
             rooms: &["runtime"],
             may_not_use: &[
                 DATABASES,
-                &["sexton::machine", "sexton::http", "sexton::cli", "sexton::retry", "sexton::schedule"],
+                &["sexton::ops", "sexton::machine", "sexton::http", "sexton::cli", "sexton::retry", "sexton::schedule"],
             ],
             because: "the runtime runs a component; what follows is decided elsewhere",
         },
         Rule {
             rooms: &["imports"],
-            may_not_use: &[DATABASES, &["sexton::runtime", "sexton::machine", "sexton::http", "sexton::cli"]],
+            may_not_use: &[
+                DATABASES,
+                &[
+                    "sexton::runtime",
+                    "sexton::catalog",
+                    "sexton::ops",
+                    "sexton::machine",
+                    "sexton::http",
+                    "sexton::cli",
+                ],
+            ],
             because: "a capability knows its attempt and the store, not what runs it",
         },
         Rule {
@@ -128,6 +138,21 @@ pub const HOUSE: Repository = Repository {
             may_not_use: &[&["sexton::runtime::Runtime", "sexton::imports", "sexton::cli", "sexton::simulation"]],
             because: "the API shows and accepts: it runs nothing",
         },
+        Rule {
+            rooms: &["http"],
+            may_not_use: &[&[
+                "RunInfo",
+                "AttemptInfo",
+                "HeldLock",
+                "EntryInfo",
+                "StoreStats",
+                "TaskState",
+                "LatestRuns",
+                "sexton::store::hosts::HostInfo",
+            ]],
+            because: "a row of the store becomes an answer in `http::api_types`, and the rest reads answers",
+        },
+        Rule { rooms: &["http"], may_not_use: &[&["CacheWrite", "NewRun"]], because: "`ops` decides what is written" },
         Rule {
             rooms: &["ops"],
             may_not_use: &[&["sexton::http", "sexton::cli", "sexton::config", "sexton::plugins", "axum", "http"]],
@@ -150,6 +175,7 @@ pub const HOUSE: Repository = Repository {
         },
     ],
     permits: &[
+        Permit { module: "sexton::http::api_types", may_use: "sexton::store", because: "rows become answers there" },
         Permit {
             module: "sexton::store::transfer",
             may_use: "serde",

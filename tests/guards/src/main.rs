@@ -1,6 +1,7 @@
 //! Reads Sexton's source and checks the structure that ARCHITECTURE.md promises: which room may use what, circles of files,
 //! the length of files and functions; the links of the documents; the words of comments and pages; and bare numbers in SQL. Prints what breaks a rule,
-//! then the figures. With `--edges` also which file of a circle uses which; with `--prose` also every sentence that is hard to read.
+//! then the figures. With `--edges` also which file of a circle uses which; with `--prose` also every sentence that is hard to read; with `--similar N`
+//! also every run of at least N tokens that two functions have in common.
 #![expect(clippy::print_stdout, reason = "the report is printed")]
 
 use std::path::Path;
@@ -47,6 +48,11 @@ fn run(root: &Path) -> Result<bool> {
         }
         for (area, count) in &prose.counts {
             println!("{area}: {count}");
+        }
+    }
+    if let Some(least) = std::env::args().skip_while(|argument| argument != "--similar").nth(1) {
+        for pair in duplicates::similar(&code, least.parse()?) {
+            println!("{pair}");
         }
     }
     println!("figure functions_max {} lines", report.longest_function);

@@ -206,20 +206,24 @@ fn a_decision_that_two_modules_take_in_the_same_words_is_found_and_statements_ar
     };
     let statement = "fn all(c: &C) -> Vec<Row> { c.query(\"SELECT a, b FROM t\", &[&one(c), &two(c), &three(c), &four(c)], \
                      Row::of, Kind::Whole, c.limit(), c.order(), c.page(), c.after()) }\n";
-    let found = |one: &str, other: &str| {
+    let read = |one: &str, other: &str| {
         let place = tempfile::tempdir().expect("a directory");
         let files = [("lib.rs", "mod one;\nmod other;\n"), ("one.rs", one), ("other.rs", other)];
         for (name, text) in files {
             fs::create_dir_all(place.path().join("src")).expect("a directory");
             fs::write(place.path().join("src").join(name), text).expect("a file");
         }
-        let code = source::read(place.path(), SMALL.crates).expect("it is Rust");
-        duplicates::between(&code, &["small", "one"], &["small", "other"])
+        source::read(place.path(), SMALL.crates).expect("it is Rust")
     };
+    let found = |one: &str, other: &str| duplicates::between(&read(one, other), &["small", "one"], &["small", "other"]);
 
     let twice = found(&rule("SELECT 1"), &rule("SELECT $1"));
     assert_eq!(twice.len(), 1, "{twice:?}");
     assert!(twice[0].starts_with("src/other.rs:1: decides the same as src/one.rs:1 in "), "{twice:?}");
     assert_eq!(found(statement, statement), Vec::<String>::new(), "it does not branch");
     assert_eq!(found(&rule("SELECT 1"), statement), Vec::<String>::new());
+
+    let similar = duplicates::similar(&read(statement, &rule("SELECT 1").repeat(2)), 40);
+    assert_eq!(similar.len(), 1, "{similar:?}");
+    assert!(similar[0].ends_with(" tokens: src/other.rs:2 and src/other.rs:1"), "{similar:?}");
 }

@@ -146,9 +146,7 @@ fn fight(condition: Condition, host: &Host, attack: &Attack, many: usize) -> Res
     let start = Instant::now();
     if attack.endless {
         let runs = host.trigger_many(&task, many)?;
-        if matches!(condition, Condition::Beside) {
-            host.eventually("the pulse has gone on for a while", || Ok((start.elapsed() >= BESIDE).then_some(())))?;
-        }
+        wait_beside(condition, host, start)?;
         return runs.into_iter().map(|run| host.get(&format!("/v1/runs/{run}"))).collect();
     }
     let mut over = Vec::new();
@@ -213,10 +211,18 @@ fn ends(condition: Condition, host: &Host, attack: &Attack, names: &[String], st
             _ => anyhow::bail!("it was let in"),
         }
     }
-    if matches!(condition, Condition::Beside) {
-        host.eventually("the pulse has gone on for a while", || Ok((start.elapsed() >= BESIDE).then_some(())))?;
-    }
+    wait_beside(condition, host, start)?;
     Ok(runs)
+}
+
+/// Waits until the pulse has gone on beside the attack for long enough, if there is one.
+fn wait_beside(condition: Condition, host: &Host, start: Instant) -> Result<()> {
+    match condition {
+        Condition::Beside => {
+            host.eventually("the pulse has gone on for a while", || Ok((start.elapsed() >= BESIDE).then_some(())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that a run ended as it must, and that its stored texts can be shown to anyone.

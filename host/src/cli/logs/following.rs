@@ -3,11 +3,11 @@
 //! A run that waits, for an instant or for a retry, holds no connection: it is followed again once it goes on.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::line_text;
+use super::{line_text, next_line};
 use crate::cli::args::ListArgs;
 use crate::cli::client::{Client, decode, part};
 use crate::cli::error::{CliError, Exit};
@@ -166,16 +166,7 @@ pub(super) fn header(run: RunId, list: ListArgs, screen: &Screen) -> Result<(), 
 fn read(client: &Client, run: RunId, mut shown: u32, tell: &SyncSender<Message>) -> Result<u32, CliError> {
     let mut lines = BufReader::new(client.stream(&format!("/v1/runs/{run}/log?follow=true"))?);
     loop {
-        let mut line = String::new();
-        let read = lines.read_line(&mut line).map_err(|e| {
-            CliError::new(
-                Exit::Unreachable,
-                format!("the connection broke while the host sent the log of run {run}: {e}"),
-            )
-        })?;
-        if read == 0 {
-            return Ok(shown);
-        }
+        let Some(line) = next_line(&mut lines, run)? else { return Ok(shown) };
         let (attempt, ended) = match decode(&line)? {
             LogEvent::Line { attempt, .. } => (attempt, false),
             LogEvent::End { attempt, .. } => (attempt, true),

@@ -148,3 +148,11 @@ pub struct LockWaiter {
     /// Whether the run is in a deadlock, or waits behind one: without a deadline it would wait for ever.
     pub stuck: bool,
 }
+
+impl LockWaiter {
+    /// Returns the lock that a run waits for, and the run, which counts as stuck until the graph is known.
+    pub fn of(wait: store::LockWait) -> (LockShape, Self) {
+        let store::LockWait { lock, mode, run, task, since, place } = wait;
+        (lock.into(), Self { run, task, mode: mode.into(), since, place, stuck: true })
+    }
+}

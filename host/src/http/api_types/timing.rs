@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::schedule::MarkShape;
 use super::{Due, approximate, millis};
 use crate::lengths;
-use crate::schedule::{SET_BACK, Timing, Trigger, explain, plausible};
+use crate::schedule::{SET_BACK, Timing, explain, plausible};
 use crate::store::added::ScheduleInfo;
 use crate::task::{Name, Task};
 use crate::time::Timestamp;
@@ -67,8 +67,7 @@ pub fn words(task: &Task) -> Option<String> {
 /// Returns why a schedule makes no runs although instants pass, for people: its clock was set back. `None` if it was
 /// not.
 pub fn set_back(task: &Task, cursor: Option<Timestamp>, now: Timestamp) -> Option<String> {
-    let by_clock = matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_));
-    let cursor = cursor.filter(|_| by_clock)?;
+    let cursor = cursor.filter(|_| task.trigger.is_by_clock())?;
     let word = format!("resume {}{}", task.key.task, tenant_option(&task.key.tenant));
     ahead(cursor, now, task.zone).map(|ahead| format!("{ahead}; `sexton {word}` lets it continue from now"))
 }

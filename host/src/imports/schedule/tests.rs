@@ -1,225 +1,153 @@
-//! Tests the runs that guests enqueue, on a real store.
+//! Tests what the import makes of a guest's requests and of the host's answers. `ops::requests` tests the decision.
 
 use super::*;
-use crate::imports::testing::{BOUND, Guest, SplitTrap as _, World, grants, soon};
-use crate::lifecycle::Transition;
-use crate::run::Cause;
-use crate::run::RunId;
-use crate::tenant::{TenantLimits, Tenants};
+use crate::imports::testing::{Guest, SplitTrap as _, World, soon};
+use crate::store::StoreError;
 
-async fn enqueue(guest: &mut Guest, task: &str, key: Option<&str>) -> Result<RunId, Error> {
+async fn enqueue(guest: &mut Guest, when: When, key: Option<&str>) -> Result<String, Error> {
     let mut view = guest.imports();
-    let answer = view.enqueue(task.to_owned(), When::Now, b"input".to_vec(), key.map(str::to_owned));
-    soon(answer).await.split_trap().unwrap().map(|run| run.parse().unwrap())
+    soon(view.enqueue("other".to_owned(), when, b"input".to_vec(), key.map(str::to_owned))).await.split_trap().unwrap()
 }
 
-async fn continued(guest: &mut Guest) -> Result<RunId, Error> {
+async fn continued(guest: &mut Guest) -> Result<String, Error> {
     let mut view = guest.imports();
-    soon(view.continue_later(When::After(0), b"state".to_vec()))
-        .await
-        .split_trap()
-        .unwrap()
-        .map(|run| run.parse().unwrap())
+    soon(view.continue_later(When::After(0), b"state".to_vec())).await.split_trap().unwrap()
 }
 
-#[tokio::test]
-async fn an_enqueued_run_has_its_input_and_its_parent() {
+/// Creates a world whose host refuses the next requests for these reasons.
+fn refusing(refusals: impl IntoIterator<Item = RunRefused>) -> World {
     let world = World::new();
-    world.add_tasks(&["other"]);
-    let mut guest = world.guest().await;
-
-    let run = enqueue(&mut guest, "other", None).await.unwrap();
-
-    let info = world.services.store.run(run).await.unwrap().unwrap();
-    assert_eq!((info.cause, info.parent), (Cause::Task, Some(guest.order.claim.key.run)));
-    let claim = world.claim_next("other").await.unwrap();
-    assert_eq!((claim.key.run, claim.input.as_slice()), (run, &b"input"[..]));
-}
-
-#[tokio::test]
-async fn only_tasks_that_are_granted_and_known_can_be_enqueued() {
-    let world = World::new();
-    world.add_tasks(&["other", "secret"]);
-    let mut guest = world.guest_of("caller", grants(&["other", "gone", "no name*"])).await;
-
-    assert!(matches!(enqueue(&mut guest, "secret", None).await, Err(Error::AccessDenied)));
-    assert!(matches!(enqueue(&mut guest, "not there", None).await, Err(Error::AccessDenied)));
-    assert!(matches!(enqueue(&mut guest, "gone", None).await, Err(Error::NotFound)));
-    assert!(matches!(enqueue(&mut guest, "no name\0", None).await, Err(Error::NotFound)));
-    assert!(matches!(continued(&mut guest).await, Err(Error::AccessDenied)));
-}
-
-#[tokio::test]
-async fn keys_and_sizes_are_checked() {
-    let world = World::new();
-    world.add_tasks(&["other"]);
-    let mut guest = world.guest().await;
-
-    for key in ["", &"x".repeat(257)] {
-        assert!(matches!(enqueue(&mut guest, "other", Some(key)).await, Err(Error::BadKey)), "{key}");
-    }
-    let large = vec![0; LARGEST_VALUE + 1];
-    let answer = soon(guest.imports().enqueue("other".to_owned(), When::Now, large, None)).await.split_trap().unwrap();
-    assert!(matches!(answer, Err(Error::TooLarge)));
-}
-
-#[tokio::test]
-async fn a_key_makes_one_run_for_each_pair_of_requesting_and_requested_task() {
-    let world = World::new();
-    world.add_tasks(&["a", "b"]);
-    let (mut one, mut same) = (world.guest().await, world.guest().await);
-    let mut other = world.guest_of("stranger", grants(&["*"])).await;
-
-    let run = enqueue(&mut one, "a", Some("key")).await.unwrap();
-
-    assert_eq!(enqueue(&mut one, "a", Some("key")).await.unwrap(), run);
-    assert_eq!(enqueue(&mut same, "a", Some("key")).await.unwrap(), run);
-    assert_ne!(enqueue(&mut one, "a", None).await.unwrap(), run);
-    assert_ne!(enqueue(&mut one, "b", Some("key")).await.unwrap(), run);
-    assert_ne!(enqueue(&mut other, "a", Some("key")).await.unwrap(), run);
-}
-
-#[tokio::test]
-async fn a_run_cannot_flood_the_store() {
-    let world = World::new();
-    world.add_tasks(&["other"]);
-    let mut guest = world.guest().await;
-
-    for _ in 0..MOST_RUNS {
-        enqueue(&mut guest, "other", None).await.unwrap();
-    }
-
-    assert!(matches!(enqueue(&mut guest, "other", None).await, Err(Error::TooLarge)));
-}
-
-#[tokio::test]
-async fn a_further_attempt_continues_with_the_runs_that_the_first_one_made() {
-    let world = World::new();
-    world.add_tasks(&["caller"]);
-    let mut first = world.guest().await;
-    let runs = [continued(&mut first).await.unwrap(), continued(&mut first).await.unwrap()];
-    assert_ne!(runs[0], runs[1]);
-    // The runs are cancelled, so that the next claim is of the first run again.
-    for run in runs {
-        world.services.store.cancel(run, "later", world.services.clock.now()).await.unwrap();
-    }
-    first.finish(Transition::Wait { run_at: world.services.clock.now(), failed: true }).await;
-
-    let claim = world.claim_next("caller").await.unwrap();
-    assert_eq!((claim.key.run, claim.key.attempt), (first.order.claim.key.run, 2));
-    let mut second = world.guest_in(claim, grants(&["*"]), BOUND);
-
-    assert_eq!([continued(&mut second).await.unwrap(), continued(&mut second).await.unwrap()], runs);
-}
-
-#[tokio::test]
-async fn a_run_is_due_at_the_requested_instant_and_never_starts_before_now() {
-    let world = World::new();
-    world.add_tasks(&["other"]);
-    let mut guest = world.guest().await;
-    let now = world.services.clock.now();
-
-    for (when, due_at, run_at) in [
-        (When::Now, now, now),
-        (When::After(5), now.plus(Duration::from_millis(5)), now.plus(Duration::from_millis(5))),
-        (When::At(7), Timestamp::from_millis(7), now),
-    ] {
-        let run =
-            soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.split_trap().unwrap().unwrap();
-        let info = world.services.store.run(run.parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!((info.due_at, info.run_at), (due_at, run_at), "{when:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_enqueued_run_is_refused_when_a_thousand_wait() {
-    let world = World::new();
-    world.add_tasks(&["other"]);
-    let now = world.services.clock.now();
-    let run = |n: usize| NewRun {
-        dedup: Some(n.to_string()),
-        ..NewRun::of(TaskKey { tenant: Name::default_tenant(), task: Name::new("other").unwrap() }, now, Cause::Demand)
-    };
-    soon(world.services.store.enqueue((1..1000).map(run).collect(), now)).await.unwrap();
-    let mut guest = world.guest().await;
-
-    enqueue(&mut guest, "other", None).await.unwrap();
-    assert!(matches!(enqueue(&mut guest, "other", None).await, Err(Error::TooLarge)));
-}
-
-const KIB: usize = 1 << 10;
-
-/// Creates a host on which the inputs of waiting runs may take 1 MiB for each task, and 3 MiB together.
-fn narrow(tasks: &[&str]) -> World {
-    let world = World::new();
-    world.add_tasks(tasks);
-    let backlog = BacklogLimits { task: 1 << 20, tenant: 3 << 20, ..BacklogLimits::default() };
-    let limits = TenantLimits { runs: None, fuel_per_minute: None, cache: 0, tasks: 1000, backlog };
-    world.services.tenants.change(&Tenants::new(0, [(Name::default_tenant(), limits)].into()));
+    world.requests.refusals.lock().unwrap().extend(refusals);
     world
 }
 
-async fn enqueue_bytes(guest: &mut Guest, task: &str, bytes: usize) -> Result<String, Error> {
-    soon(guest.imports().enqueue(task.to_owned(), When::After(1000), vec![7; bytes], None)).await.split_trap().unwrap()
+fn full(lasts: bool) -> RunRefused {
+    RunRefused::Full { message: "too many wait".to_owned(), lasts }
 }
 
 #[tokio::test]
-async fn a_run_is_refused_when_the_inputs_of_the_tasks_waiting_runs_take_their_limit() {
-    let world = narrow(&["a", "b"]);
-    let mut guest = world.guest().await;
-
-    for _ in 0..7 {
-        enqueue_bytes(&mut guest, "a", 128 * KIB).await.unwrap();
-    }
-    for _ in 0..2 {
-        assert!(matches!(enqueue_bytes(&mut guest, "a", 128 * KIB).await, Err(Error::TooLarge)), "each row takes some");
-    }
-    assert!(enqueue_bytes(&mut guest, "a", 0).await.is_ok(), "a run without input takes no room");
-    assert!(enqueue_bytes(&mut guest, "b", 128 * KIB).await.is_ok(), "another task has room of its own");
-
-    let log = guest.order.handle.stored_log().text;
-    assert_eq!(log.matches("[enqueued] task").count(), 1, "{log}");
-}
-
-#[tokio::test]
-async fn all_tasks_of_a_tenant_share_the_limit_for_inputs_of_waiting_runs() {
-    let world = narrow(&["a", "b", "c", "d"]);
-    let mut guest = world.guest().await;
-
-    for task in ["a", "b", "c"] {
-        for _ in 0..7 {
-            enqueue_bytes(&mut guest, task, 128 * KIB).await.unwrap();
-        }
-    }
-    // The runs take 21 of 24 places.
-    let last: Vec<bool> = [
-        enqueue_bytes(&mut guest, "d", 128 * KIB).await,
-        enqueue_bytes(&mut guest, "d", 128 * KIB).await,
-        enqueue_bytes(&mut guest, "d", 128 * KIB).await,
-    ]
-    .iter()
-    .map(Result::is_ok)
-    .collect();
-
-    assert_eq!(last, [true, true, false]);
-    let log = guest.order.handle.stored_log().text;
-    assert!(log.contains("[enqueued] tenant"), "{log}");
-}
-
-#[tokio::test]
-async fn a_run_that_is_due_beyond_the_horizon_is_refused() {
+async fn a_request_names_the_run_that_asks_and_carries_what_the_guest_sent() {
     let world = World::new();
-    world.add_tasks(&["other"]);
     let mut guest = world.guest().await;
-    let ten_years = 3660 * 24 * 3600 * 1000;
 
-    for when in [When::At(u64::MAX), When::After(u64::MAX), When::After(ten_years + 1)] {
-        let answer = soon(guest.imports().enqueue("other".to_owned(), when, vec![], None)).await.split_trap().unwrap();
-        assert!(matches!(&answer, Err(Error::Other(why)) if why.contains("ahead")), "{when:?}: {answer:?}");
+    let run = enqueue(&mut guest, When::Now, Some("key")).await.unwrap();
+
+    let asked = world.requests.asked.lock().unwrap();
+    let (by, request) = &asked[0];
+    assert_eq!((run.as_str(), *by), ("101", guest.order.claim.key.run));
+    assert_eq!((request.task.as_str(), request.input.as_slice()), ("other", &b"input"[..]));
+    assert_eq!(request.key, Some(RequestKey::Chosen("key".to_owned())));
+}
+
+#[tokio::test]
+async fn an_instant_is_read_as_the_guest_means_it() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    let now = world.services.clock.now();
+
+    for (when, due_at) in [
+        (When::Now, None),
+        (When::After(5), Some(now.plus(Duration::from_millis(5)))),
+        (When::At(7), Some(Timestamp::from_millis(7))),
+        (When::At(u64::MAX), Some(Timestamp::from_millis(i64::MAX))),
+    ] {
+        enqueue(&mut guest, when, None).await.unwrap();
+        assert_eq!(world.requests.asked.lock().unwrap().last().unwrap().1.due_at, due_at, "{when:?}");
     }
-    let answer = soon(guest.imports().enqueue("other".to_owned(), When::After(ten_years), vec![], None))
-        .await
-        .split_trap()
-        .unwrap();
-    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_name_is_not_passed_on() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+
+    for key in ["", &"x".repeat(257)] {
+        assert!(matches!(enqueue(&mut guest, When::Now, Some(key)).await, Err(Error::BadKey)), "{key}");
+    }
+    assert!(world.requests.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn continuations_are_counted_and_one_that_was_refused_keeps_its_number() {
+    let world = refusing([full(false)]);
+    let mut guest = world.guest().await;
+
+    continued(&mut guest).await.unwrap_err();
+    continued(&mut guest).await.unwrap();
+    continued(&mut guest).await.unwrap();
+
+    let asked = world.requests.asked.lock().unwrap();
+    let keys: Vec<_> = asked.iter().map(|(_, request)| request.key.clone().unwrap()).collect();
+    assert_eq!(keys, [1, 1, 2].map(RequestKey::Continuation));
+    assert!(asked.iter().all(|(_, request)| request.task == "caller"));
+}
+
+#[tokio::test]
+async fn requests_count_once_the_store_was_asked() {
+    let store_failed = RunRefused::Store(StoreError::Other("locked".to_owned()));
+    let world = refusing([
+        RunRefused::NotGranted,
+        RunRefused::NoTask,
+        RunRefused::TooLarge,
+        RunRefused::TooFarAhead(Duration::from_secs(60)),
+        full(false),
+        store_failed,
+    ]);
+    let mut guest = world.guest().await;
+
+    for _ in 0..8 {
+        drop(enqueue(&mut guest, When::Now, None).await);
+    }
+
+    let before: Vec<u32> = world.requests.asked.lock().unwrap().iter().map(|(_, asked)| asked.asked_before).collect();
+    assert_eq!(before, [0, 0, 0, 0, 0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_attempt_gets_no_further_run_if_there_will_hardly_be_room_before_its_end() {
+    let world = refusing([full(true)]);
+    let mut guest = world.guest().await;
+
+    assert!(matches!(enqueue(&mut guest, When::Now, None).await, Err(Error::TooLarge)));
+    enqueue(&mut guest, When::Now, None).await.unwrap();
+    enqueue(&mut guest, When::Now, None).await.unwrap();
+
+    let before: Vec<u32> = world.requests.asked.lock().unwrap().iter().map(|(_, asked)| asked.asked_before).collect();
+    assert_eq!(before, [0, u32::MAX, u32::MAX]);
+}
+
+#[tokio::test]
+async fn the_log_says_once_why_there_is_no_room_and_the_guest_is_not_told() {
+    let world = refusing([full(false), full(true)]);
+    let mut guest = world.guest().await;
+
+    for _ in 0..2 {
+        assert!(matches!(enqueue(&mut guest, When::Now, None).await, Err(Error::TooLarge)));
+    }
+
+    let log = guest.order.handle.stored_log().text;
+    assert_eq!(log.matches("too many wait").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_error() {
+    let world = refusing([
+        RunRefused::NotGranted,
+        RunRefused::NoTask,
+        RunRefused::TooLarge,
+        RunRefused::TooMany,
+        RunRefused::TooFarAhead(Duration::from_secs(60)),
+        RunRefused::Store(StoreError::Other("near `SELECT`".to_owned())),
+    ]);
+    let mut guest = world.guest().await;
+
+    assert!(matches!(enqueue(&mut guest, When::Now, None).await, Err(Error::AccessDenied)));
+    assert!(matches!(enqueue(&mut guest, When::Now, None).await, Err(Error::NotFound)));
+    assert!(matches!(enqueue(&mut guest, When::Now, None).await, Err(Error::TooLarge)));
+    assert!(matches!(enqueue(&mut guest, When::Now, None).await, Err(Error::TooLarge)));
+    let ahead = enqueue(&mut guest, When::Now, None).await;
+    assert!(matches!(&ahead, Err(Error::Other(why)) if why == "a run may be due at most 1m ahead"), "{ahead:?}");
+    let failed = enqueue(&mut guest, When::Now, None).await;
+    assert!(matches!(&failed, Err(Error::Other(why)) if why == "the host's store failed"), "{failed:?}");
+    assert!(guest.order.handle.stored_log().text.contains("other"), "the author learns which grant is missing");
 }

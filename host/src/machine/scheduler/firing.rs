@@ -65,10 +65,7 @@ impl Scheduler {
             let state = self.store.task_state(task.key.clone()).await?.unwrap_or_default();
             return Ok((Progress::of(&state), Some(now)));
         }
-        for made in fired.made() {
-            self.made(task, made);
-            progress.fired += u64::from(!matches!(made, EnqueueOutcome::Existing(_)));
-        }
+        progress.fired += self.all_made(task, &fired);
         if due.left_out > 0 && fired != FireOutcome::Paused {
             self.left_out(task, &due).await?;
         }
@@ -87,6 +84,13 @@ impl Scheduler {
         let what = format!("{least}{} missed{since}{made_up}, {left_out} left out", left_out + run as u64);
         info!(task.name = %task.key, left_out, "`{}`: {what}", task.key);
         self.store.record_missed(task.key.clone(), &what).await
+    }
+
+    /// Ends attempts here that must make way for runs that were made, and logs the runs. Returns the number of new runs.
+    pub(super) fn all_made(&self, task: &Task, fired: &FireOutcome) -> u64 {
+        let made = fired.made();
+        made.iter().for_each(|made| self.made(task, made));
+        made.iter().map(|made| u64::from(!matches!(made, EnqueueOutcome::Existing(_)))).sum()
     }
 
     /// Ends attempts here that must make way for a run that was made, and logs the run.

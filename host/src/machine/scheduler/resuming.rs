@@ -9,7 +9,7 @@ use super::Scheduler;
 use super::timetable::{Progress, Timetable};
 use crate::machine::host_pause::EndedPause;
 use crate::schedule::Trigger;
-use crate::store::{EnqueueOutcome, Fire, NewRun, Result};
+use crate::store::{Fire, NewRun, Result};
 use crate::task::Task;
 use crate::time::Timestamp;
 
@@ -59,10 +59,7 @@ impl Scheduler {
         };
         let fired = self.store.fire(fire).await?;
         let mut progress = Progress { cursor: Some(cursor), ..before.clone() };
-        for made in fired.made() {
-            self.made(task, made);
-            progress.fired += u64::from(!matches!(made, EnqueueOutcome::Existing(_)));
-        }
+        progress.fired += self.all_made(task, &fired);
         Ok(progress)
     }
 }

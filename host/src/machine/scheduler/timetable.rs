@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::schedule::{SET_BACK, Trigger};
+use crate::schedule::SET_BACK;
 use crate::store::TaskState;
 use crate::task::{Task, TaskKey};
 use crate::time::Timestamp;
@@ -89,7 +89,7 @@ impl Timetable {
             return;
         }
         self.order.clear();
-        for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| by_clock(&entry.task)) {
+        for (key, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.task.trigger.is_by_clock()) {
             entry.look_at = Some(now);
             self.order.push(Reverse((now, key.clone())));
         }
@@ -125,9 +125,4 @@ impl Timetable {
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.order.peek().map(|Reverse((at, _))| *at)
     }
-}
-
-/// Returns whether a task is due at instants of the clock.
-pub(super) fn by_clock(task: &Task) -> bool {
-    matches!(task.trigger, Trigger::Cron(_) | Trigger::Every(_) | Trigger::At(_))
 }

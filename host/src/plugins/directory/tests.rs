@@ -1,9 +1,9 @@
 //! Tests a directory with a plugin whose load panics.
 
 use super::*;
-use crate::catalog::Catalog;
 use crate::clock::SystemClock;
 use crate::imports::Services;
+use crate::imports::testing::RecordedRequests;
 use crate::runtime::{Compiler, RuntimeConfig};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::tenant::Tenants;
@@ -12,7 +12,7 @@ fn runtime(place: &Path) -> Arc<Runtime> {
     let services = Services {
         store: SqliteStore::open(place.join("store.db"), &SqliteOptions::default()).unwrap(),
         clock: Arc::new(SystemClock),
-        catalog: Arc::new(Catalog::default()),
+        run_requests: Arc::new(RecordedRequests::default()),
         tenants: Arc::new(Tenants::only_default(1 << 20)),
         lock_waits: Arc::default(),
         virtual_time: None,

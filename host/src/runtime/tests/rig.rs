@@ -2,14 +2,13 @@
 
 use crate::store::claims::Claims as _;
 use crate::store::runs::Runs as _;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::attempt::{Ended, Order, RunHandle};
-use crate::catalog::Catalog;
 use crate::clock::SystemClock;
 use crate::imports::Services;
+use crate::imports::testing::RecordedRequests;
 use crate::run::{Cause, Claim, ClaimKey};
 use crate::runtime::{Compiler, LoadError, Prepared, Refusal, Runtime, RuntimeConfig};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -43,7 +42,7 @@ impl Rig {
         let services = Services {
             store: Arc::clone(&store) as Arc<dyn Store>,
             clock: Arc::new(SystemClock),
-            catalog: Arc::new(Catalog::default()),
+            run_requests: Arc::new(RecordedRequests::default()),
             tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
             virtual_time: None,
@@ -66,15 +65,7 @@ impl Rig {
         let now = SystemClock.now();
         let run = NewRun::of(task.key.clone(), now, Cause::Demand);
         self.store.enqueue(vec![run; n], now).await.unwrap();
-        let request = ClaimRequest {
-            host: "here".into(),
-            tasks: Arc::new(BTreeMap::from([(task.key.clone(), 10)])),
-            limit: n,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease: Duration::from_secs(60),
-            now,
-        };
+        let request = ClaimRequest { limit: n, ..testkit::claim_request([(task.key.clone(), 10)], now) };
         self.store.claim(request).await.unwrap().claims
     }
 

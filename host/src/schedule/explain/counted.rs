@@ -1,19 +1,13 @@
 //! Describes counted days, from a month's end or by its weeks, as part of a sentence.
 
-use super::prose::{Set, WEEKDAYS, list, month_name, ordinal, weekdays};
+use super::prose::{Set, WEEKDAYS, list, months, ordinal, weekdays};
 use crate::schedule::calendar::{Calendar, Days};
 use crate::schedule::counted::Counted;
 
 /// Returns the days with the words that join them to a time: ` on the last day of every month`, ` on the 2nd Tuesday of
 /// March`.
 pub(super) fn days(calendar: &Calendar, counted: &Counted) -> String {
-    let months = Set::new(calendar.months, 1, 12);
-    let (of, within) = if months.all() {
-        ("every month".to_owned(), String::new())
-    } else {
-        let named = months.describe("month", "", "", |month| month_name(month).to_owned());
-        (named.clone(), format!(" in {named}"))
-    };
+    let (of, within) = months(calendar);
     let plain = Set::new(calendar.days, 1, 31);
     let mut dates = dates(counted);
     if !plain.all() && !plain.values.is_empty() {

@@ -171,15 +171,8 @@ fn days(calendar: &Calendar) -> String {
         return counted::days(calendar, days);
     }
     let days = Set::new(calendar.days, 1, 31);
-    let months = Set::new(calendar.months, 1, 12);
     let weekdays = weekdays(calendar.weekdays);
-    let (of, within) = match months.all() {
-        true => ("every month".to_owned(), String::new()),
-        false => {
-            let named = months.describe("month", "", "", |month| month_name(month).to_owned());
-            (named.clone(), format!(" in {named}"))
-        }
-    };
+    let (of, within) = months(calendar);
     let dates = format!(" on {} of {of}", days.describe("day", "the ", "the ", ordinal));
     match (days.all(), weekdays.all(), calendar.join) {
         (true, true, _) | (true, _, Days::Either) | (_, true, Days::Either) => format!(" every day{within}"),
@@ -194,6 +187,19 @@ fn days(calendar: &Calendar) -> String {
         (false, false, Days::Either) => {
             let every = if weekdays.run().is_some() { "" } else { "every " };
             format!("{dates}, and {every}{}{within}", weekdays.listed(weekday, "and"))
+        }
+    }
+}
+
+/// Returns the months with the words that join them to days of a month, and those that join them to days of a week:
+/// `March`, and ` in March`; `every month`, and nothing.
+pub(super) fn months(calendar: &Calendar) -> (String, String) {
+    let months = Set::new(calendar.months, 1, 12);
+    match months.all() {
+        true => ("every month".to_owned(), String::new()),
+        false => {
+            let named = months.describe("month", "", "", |month| month_name(month).to_owned());
+            (named.clone(), format!(" in {named}"))
         }
     }
 }

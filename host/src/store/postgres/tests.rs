@@ -28,7 +28,6 @@ use crate::store::tasks::Tasks as _;
 use crate::store::{CacheKey, LockTaken, NewRun};
 use crate::task::Name;
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sexton_testkit::postgres as cluster;
@@ -125,10 +124,7 @@ async fn enqueue(store: &PostgresStore, runs: Vec<NewRun>) -> Vec<RunId> {
 
 /// Claims up to nine runs of the task `text`.
 async fn claimed(store: &PostgresStore, text: &str, now: Timestamp) -> Vec<Claim> {
-    let tasks = Arc::new(BTreeMap::from([(task(text), 99)]));
-    let host = "one".into();
-    let request =
-        ClaimRequest { host, tasks, limit: 9, policies: Arc::default(), tenants: BTreeMap::new(), lease: LEASE, now };
+    let request = ClaimRequest { limit: 9, lease: LEASE, ..testkit::claim_request([(task(text), 99)], now) };
     store.claim(request).await.unwrap().claims
 }
 

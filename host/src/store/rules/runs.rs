@@ -30,10 +30,32 @@ pub struct Request {
     pub due_at: Timestamp,
     /// The input of the run, unchanged: an empty input stays empty.
     pub input: Vec<u8>,
-    /// The dedup key, which at most one run of the task has.
-    pub dedup: Option<String>,
+    /// The key by which a repeated request finds the run that the first one made.
+    pub key: Option<RequestKey>,
+    /// The task that asks.
+    pub caller: Name,
     /// The run that asks.
     pub parent: RunId,
+}
+
+/// The key by which a repeated request of a guest finds the run that the first one made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestKey {
+    /// The guest chose the key, which counts for all runs of its task.
+    Chosen(String),
+    /// The request is for the continuation with this number, from 1, of the run that asks.
+    Continuation(u32),
+}
+
+impl RequestKey {
+    /// Returns the dedup key, which at most one run of the requested task has. The prefix keeps the keys that guests
+    /// choose apart from those of the scheduler, the API and other tasks.
+    fn dedup(self, caller: &Name, parent: RunId) -> String {
+        match self {
+            Self::Chosen(key) => format!("task:{caller}:{key}"),
+            Self::Continuation(nth) => format!("continue:{parent}:{nth}"),
+        }
+    }
 }
 
 impl Admit {
@@ -86,7 +108,7 @@ impl NewRun {
             // others.
             run_at: request.due_at.max(now),
             input: request.input,
-            dedup: request.dedup,
+            dedup: request.key.map(|key| key.dedup(&request.caller, request.parent)),
             parent: Some(request.parent),
             ..Self::of(request.task, request.due_at, Cause::Task)
         }

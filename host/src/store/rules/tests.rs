@@ -13,6 +13,7 @@ use crate::store::loss::NEVER;
 use crate::store::{CacheKey, CacheWrite, ClaimRequest, StoreError, TenantShare, WriteIf};
 use crate::supervision::{Pause, Standing};
 use crate::task::Name;
+use crate::testkit;
 use crate::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -266,15 +267,7 @@ fn resuming_a_task_moves_its_cursor_to_now_if_it_was_paused_or_ahead() {
 #[test]
 fn a_tenant_gets_the_places_it_has_left_up_to_the_requested_limit() {
     let shares = [(name("a"), TenantShare { running: 3, room: 2 }), (name("b"), TenantShare { running: 0, room: 99 })];
-    let request = ClaimRequest {
-        host: "h".to_owned(),
-        tasks: Default::default(),
-        policies: Default::default(),
-        limit: 10,
-        tenants: shares.into_iter().collect(),
-        lease: Duration::from_secs(1),
-        now: NOW,
-    };
+    let request = ClaimRequest { limit: 10, tenants: shares.into_iter().collect(), ..testkit::claim_request([], NOW) };
     let places = |tenant| claims::Places::of_tenant(&request, &name(tenant));
     assert_eq!(places("a"), claims::Places { running: 3, room: 2 });
     assert_eq!(places("b"), claims::Places { running: 0, room: 10 });

@@ -27,7 +27,6 @@ use crate::store::{CacheKey, LockMode, NewRun, Store as _};
 use crate::task::Name;
 use crate::task::TaskKey;
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -93,22 +92,8 @@ async fn enqueue(store: &SqliteStore, input: Vec<u8>) -> Result<RunId> {
 }
 
 async fn claim(store: &SqliteStore) -> ClaimKey {
-    let tasks = Arc::new([(task(), 1000)].into());
-    let lease = std::time::Duration::from_secs(30);
-    store
-        .claim(ClaimRequest {
-            host: "one".into(),
-            tasks,
-            limit: 1,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease,
-            now: NOW,
-        })
-        .await
-        .unwrap()
-        .claims[0]
-        .key
+    let request = ClaimRequest { limit: 1, ..testkit::claim_request([(task(), 1000)], NOW) };
+    store.claim(request).await.unwrap().claims[0].key
 }
 
 fn finish(claim: ClaimKey) -> Finish {

@@ -208,15 +208,6 @@ pub struct AttemptRecord {
     pub report: Report,
 }
 
-impl AttemptRecord {
-    /// Returns whether the attempt has logs that are worth a row.
-    pub(in crate::store) fn has_logs(&self) -> bool {
-        let report = &self.report;
-        let kept = [&report.log, &report.stdout, &report.stderr];
-        report.backtrace.is_some() || kept.iter().any(|kept| !kept.text.is_empty() || kept.cut)
-    }
-}
-
 fn hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |four: u8| char::from(DIGITS[usize::from(four)]);

@@ -2,7 +2,7 @@
 
 use super::{at, is_written_and_read, name};
 use crate::http::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
-use crate::http::api_types::locks::{HeldLockShape, LockGraph, Locks};
+use crate::http::api_types::locks::{HeldLockShape, LockGraph, LockWaiter, Locks};
 use crate::run::RunId;
 use crate::store::{EntryInfo, HeldLock, LockKind, LockMode, LockName, LockWait};
 
@@ -38,7 +38,7 @@ fn the_graph_shows_holders_waiters_and_circles() {
         place: 1,
     };
     is_written_and_read(
-        &LockGraph::of(vec![holder], vec![waiter]),
+        &LockGraph::of(vec![holder.into()], vec![LockWaiter::of(waiter)]),
         r#"{"locks":[{"tenant":"acme","kind":"named","name":"ledger",
             "holders":[{"run":7,"task":"greet","mode":"exclusive","fence":4,"since":"1970-01-01T00:00:01.000Z"}],
             "waiters":[{"run":7,"task":"greet","mode":"shared","since":"1970-01-01T00:00:02.000Z","place":1,

@@ -6,7 +6,7 @@ use crate::run::{Outcome, Output, RunState};
 use crate::schedule::{CatchUp, Trigger};
 use crate::store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, RunFilter, RunInfo};
+use crate::store::{RunFilter, RunInfo};
 use crate::task::{Name, Overlap};
 use crate::testkit::{self, TestClock, name, task_key};
 
@@ -94,15 +94,7 @@ impl Rig {
     /// Lets every waiting run succeed.
     async fn work(&self) {
         let now = self.clock.now();
-        let request = ClaimRequest {
-            host: "one".into(),
-            tasks: Arc::new([(task_key("a"), 1000)].into()),
-            limit: 1000,
-            policies: Default::default(),
-            tenants: Default::default(),
-            lease: Duration::from_secs(30),
-            now,
-        };
+        let request = testkit::claim_request([(task_key("a"), 1000)], now);
         for claim in self.scheduler.store.claim(request).await.unwrap().claims {
             let transition = Transition::Succeed(Output::default());
             let finish = testkit::finish(claim.key, transition, testkit::report(Outcome::Succeeded, now));

@@ -164,10 +164,7 @@ impl Rig {
 
     /// Claims what may start now, with up to `most` runs at once.
     pub(super) async fn claim_up_to(&self, most: u32) -> Vec<Claim> {
-        let tasks = Arc::new(BTreeMap::from([(key(), most)]));
-        let (host, lease, now) = ("here".to_owned(), DAY, self.now());
-        let request =
-            ClaimRequest { host, tasks, limit: 1000, policies: Arc::default(), tenants: BTreeMap::new(), lease, now };
+        let request = ClaimRequest { lease: DAY, ..testkit::claim_request([(key(), most)], self.now()) };
         self.store.claim(request).await.unwrap().claims
     }
 

@@ -5,7 +5,6 @@ use crate::store::claims::Claims as _;
 use crate::store::history::History as _;
 use crate::store::runs::Runs as _;
 use crate::store::tasks::Tasks as _;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,16 +141,8 @@ impl World {
     /// Claims all that is due. Returns when the next run is due.
     async fn begin(&mut self, goes: &mut impl FnMut(usize, &TaskKey) -> Goes) -> Option<Timestamp> {
         let tasks = self.catalog.tasks();
-        let tasks: BTreeMap<_, _> = tasks.values().map(|task| (task.key.clone(), task.overlap.max_running())).collect();
-        let request = ClaimRequest {
-            host: "here".into(),
-            tasks: Arc::new(tasks),
-            limit: 100,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease: 400 * DAY,
-            now: self.now(),
-        };
+        let tasks = tasks.values().map(|task| (task.key.clone(), task.overlap.max_running()));
+        let request = ClaimRequest { limit: 100, lease: 400 * DAY, ..testkit::claim_request(tasks, self.now()) };
         let claimed = self.store.claim(request).await.unwrap();
         for claim in claimed.claims {
             let goes = goes(self.claimed, &claim.task);

@@ -67,13 +67,8 @@ impl<'a> Ending<'a> {
     }
 }
 
-fn has_logs(report: &Report) -> bool {
-    let kept = [&report.log, &report.stdout, &report.stderr];
-    report.backtrace.is_some() || kept.iter().any(|kept| !kept.text.is_empty() || kept.cut)
-}
-
 fn bytes_of_logs(report: &Report) -> i64 {
-    if !has_logs(report) {
+    if !report.has_logs() {
         return 0;
     }
     let texts = report.log.text.len() + report.stdout.text.len() + report.stderr.text.len();

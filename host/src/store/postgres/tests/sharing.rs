@@ -13,7 +13,6 @@ use crate::store::locks::Locks as _;
 use crate::store::runs::Runs as _;
 use crate::store::{CacheWrite, ClaimRequest, NewRun, Store as _, WriteOutcome};
 use crate::task::Name;
-use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashMap};
 
 use super::*;
@@ -41,20 +40,12 @@ where
 
 /// Claims runs until there are none, at most three of each task at once.
 async fn take_all(store: Arc<PostgresStore>, host: &'static str, texts: Vec<String>) -> Vec<Claim> {
-    let tasks: Arc<BTreeMap<_, _>> = Arc::new(texts.iter().map(|text| (task(text), 3)).collect());
+    let tasks: Vec<_> = texts.iter().map(|text| (task(text), 3)).collect();
+    let request = testkit::claim_request(tasks, NOW);
+    let request = ClaimRequest { host: host.into(), limit: 7, lease: LEASE, ..request };
     let mut claims = Vec::new();
     loop {
-        let tasks = tasks.clone();
-        let request = ClaimRequest {
-            host: host.into(),
-            tasks,
-            limit: 7,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease: LEASE,
-            now: NOW,
-        };
-        let claimed = store.claim(request).await.unwrap();
+        let claimed = store.claim(request.clone()).await.unwrap();
         // A task that the other host has locked may have more: then `next_run_at` says when to look again.
         if claimed.claims.is_empty() && claimed.next_run_at.is_none() {
             return claims;

@@ -23,7 +23,7 @@ fn task(lines: &str) -> Task {
 
 fn request(input: &[u8], due_at: Timestamp) -> Request {
     let task = task("").key;
-    Request { task, due_at, input: input.to_vec(), dedup: None, parent: RunId(7) }
+    Request { task, due_at, input: input.to_vec(), key: None, caller: Name::new("caller").unwrap(), parent: RunId(7) }
 }
 
 #[test]
@@ -51,6 +51,29 @@ fn a_demanded_run_replaces_others_only_if_due_now_and_within_limits_and_is_never
     assert_eq!(admit(None, Some("past its limits")), Admit::Always, "a run past limits is beside the others");
     let skip = task("overlap = \"skip\"");
     assert_eq!(NewRun::demanded(&skip, Demand::default(), NOW).admit, Admit::Always, "somebody waits for it");
+}
+
+#[test]
+fn a_key_of_a_guest_is_no_key_of_another_task_nor_of_another_kind() {
+    let dedup = |key: RequestKey, caller: &str, parent| {
+        let caller = Name::new(caller).unwrap();
+        NewRun::requested(Request { key: Some(key), caller, parent: RunId(parent), ..request(b"", NOW) }, NOW).dedup
+    };
+    let chosen = || RequestKey::Chosen("1".to_owned());
+
+    let keys = [
+        dedup(chosen(), "one", 7),
+        dedup(chosen(), "two", 7),
+        dedup(RequestKey::Continuation(1), "one", 7),
+        dedup(RequestKey::Continuation(2), "one", 7),
+        dedup(RequestKey::Continuation(1), "one", 8),
+        NewRun::demanded(&task(""), Demand { key: Some("1".to_owned()), ..Demand::default() }, NOW).dedup,
+        None,
+    ];
+    for (n, key) in keys.iter().enumerate() {
+        assert!(keys.iter().skip(n + 1).all(|other| other != key), "{key:?}");
+    }
+    assert_eq!(dedup(chosen(), "one", 8), keys[0], "each run of a task has the keys of all");
 }
 
 #[test]

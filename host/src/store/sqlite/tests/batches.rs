@@ -79,20 +79,7 @@ async fn a_claim_that_finds_no_run_costs_no_wait_for_the_disk() {
     enqueue(&store, vec![]).await.unwrap();
     let before = store.stats();
 
-    let tasks = Arc::new(BTreeMap::new());
-    let lease = std::time::Duration::from_secs(30);
-    store
-        .claim(ClaimRequest {
-            host: "one".into(),
-            tasks,
-            limit: 1,
-            policies: Arc::default(),
-            tenants: BTreeMap::new(),
-            lease,
-            now: NOW,
-        })
-        .await
-        .unwrap();
+    store.claim(testkit::claim_request([], NOW)).await.unwrap();
 
     let after = store.stats();
     assert_eq!((after.commits, after.syncs, after.writes), (before.commits, before.syncs, before.writes + 1));

@@ -76,17 +76,7 @@ async fn the_standing_of_a_task_survives_a_crash() {
     assert_eq!(state.standing, crate::supervision::Standing { failures: 3, crashes: 3, held_until });
     // The writer acts on this state, and does not only show it.
     enqueue(&after, vec![]).await.unwrap();
-    let tasks = Arc::new([(task(), 9)].into());
-    let lease = std::time::Duration::from_secs(30);
-    let request = ClaimRequest {
-        host: "one".into(),
-        tasks,
-        limit: 9,
-        policies: Arc::default(),
-        tenants: BTreeMap::new(),
-        lease,
-        now: NOW,
-    };
+    let request = testkit::claim_request([(task(), 9)], NOW);
     assert!(after.claim(request).await.unwrap().claims.is_empty());
 }
 

@@ -261,7 +261,7 @@ fn attempt(w: &mut Writing, record: &AttemptRecord) -> Step<()> {
             record.host,
             report.message,
         ])?;
-    if new == 0 || !record.has_logs() {
+    if new == 0 || !record.report.has_logs() {
         return Ok(());
     }
     w.conn

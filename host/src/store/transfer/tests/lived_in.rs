@@ -1,6 +1,5 @@
 //! Fills a store as if it had been in use for a while, with records of every kind and state, and shows its contents.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +41,9 @@ async fn make(store: &dyn Store, run: NewRun) -> RunId {
 }
 
 async fn claim(store: &dyn Store, task: &TaskKey) -> Claim {
-    let tasks: BTreeMap<_, _> = [(task.clone(), 100)].into();
-    let (tasks, tenants, lease) = (Arc::new(tasks), BTreeMap::new(), Duration::from_secs(30));
     let policies = Arc::new([(task.clone(), LossPolicy { attempts: 4, pause_after: Some(2) })].into());
-    let request = ClaimRequest { host: "one".into(), tasks, limit: 1, policies, tenants, lease, now: at(5) };
+    let request = testkit::claim_request([(task.clone(), 100)], at(5));
+    let request = ClaimRequest { limit: 1, policies, ..request };
     store.claim(request).await.unwrap().claims.remove(0)
 }
 

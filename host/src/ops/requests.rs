@@ -1,0 +1,85 @@
+//! Decides about the runs that running tasks ask for.
+
+use async_trait::async_trait;
+use tracing::debug;
+
+use super::{Ops, Principal};
+use crate::imports::{Caller, LARGEST_VALUE, RunRefused, RunRequest, RunRequests};
+use crate::run::RunId;
+use crate::store::NewRun;
+use crate::store::backlog::Waiting;
+use crate::store::rules::runs::Request;
+use crate::task::{Name, TaskKey};
+use crate::tenant::BacklogLimits;
+
+/// The runs that one attempt may enqueue: enough to fan out, too few to flood the store.
+const MOST_RUNS: u32 = 100;
+
+/// The runs of one task that may wait while tasks enqueue more of them. Without a bound, a task that enqueues two of
+/// itself each time would let the store grow without end; behind a thousand, a run does not start soon anyway.
+const MOST_WAITING: u64 = 1000;
+
+#[async_trait]
+impl RunRequests for Ops {
+    async fn request_run(&self, by: &Caller, asked: RunRequest) -> Result<RunId, RunRefused> {
+        let RunRequest { task, due_at, input, key, asked_before } = asked;
+        if !by.task.grants.schedule.iter().any(|pattern| pattern.matches(&task)) {
+            return Err(RunRefused::NotGranted);
+        }
+        // A pattern may cover texts that are not names of tasks.
+        let name = Name::new(&task).map_err(|_| RunRefused::NoTask)?;
+        let caller = &by.task.key;
+        let task = TaskKey { tenant: caller.tenant.clone(), task: name };
+        if self.catalog.get(&task).is_none() {
+            return Err(RunRefused::NoTask);
+        }
+        if input.len() > LARGEST_VALUE {
+            return Err(RunRefused::TooLarge);
+        }
+        if asked_before >= MOST_RUNS {
+            return Err(RunRefused::TooMany);
+        }
+        let now = self.clock.now();
+        let limits = self.tenants.backlog(&task.tenant);
+        let due_at = due_at.unwrap_or(now);
+        if due_at.since(now) > limits.horizon {
+            return Err(RunRefused::TooFarAhead(limits.horizon));
+        }
+        let waiting = self.store.waiting(task.clone()).await.map_err(RunRefused::Store)?;
+        if let Some(message) = full(waiting, &task, input.len(), limits) {
+            return Err(RunRefused::Full { message, lasts: waiting.runs >= MOST_WAITING });
+        }
+        let request = Request { task, due_at, input, key, caller: caller.task.clone(), parent: by.run };
+        let run = NewRun::requested(request, now);
+        let made = self.store.enqueue(vec![run], now).await.map_err(RunRefused::Store)?;
+        let run = made.first().expect("a store answers for each run it is given").run();
+        let principal = Principal::Task(caller.clone(), by.run);
+        debug!(run.id = %run, %principal, "Made run {run}, which a task asked for");
+        Ok(run)
+    }
+}
+
+/// Returns why no further run of `task` with an input of `bytes` may wait, if that is so. Attempts that ask at the same
+/// moment may each add one more.
+fn full(waiting: Waiting, task: &TaskKey, bytes: usize, limits: BacklogLimits) -> Option<String> {
+    let name = &task.task;
+    if waiting.runs >= MOST_WAITING {
+        return Some(format!("no further run of `{name}` was made: {MOST_WAITING} runs wait, which is the limit"));
+    }
+    let sums = [
+        (waiting.bytes, limits.task, format!("of runs of `{name}`"), "task"),
+        (waiting.tenant_bytes, limits.tenant, format!("of the runs of tenant `{}`", task.tenant), "tenant"),
+    ];
+    sums.into_iter().filter(|_| bytes > 0).find_map(|(used, most, whose, key)| {
+        (used.saturating_add(bytes as u64) > most).then(|| {
+            let most = bytesize::ByteSize::b(most).display().iec();
+            format!(
+                "no further run of `{name}` was made: the inputs {whose} that tasks requested and that wait may take {most} \
+                 together (`[enqueued] {key}`)"
+            )
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;
