@@ -43,7 +43,7 @@ SWEEPS = changes:: walks:: people::
 # In bounded memory: a change may make something grow for ever.
 mutants: ## Change the domain a line at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
 	ulimit -Sv 8388608 && CARGO_TARGET_DIR=$(abspath $(TARGET))/mutated CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 \
-		cargo mutants -p sexton-domain-alone -o $(TARGET)/mutants --timeout 60 $(MUTANTS) -- --lib -- $(SWEEPS:%=--skip %)
+		cargo mutants -p sexton-domain -o $(TARGET)/mutants --timeout 60 $(MUTANTS) -- --lib -- $(SWEEPS:%=--skip %)
 
 FUZZ = crontab
 SECONDS = 60

@@ -6,21 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use sexton::catalog::Catalog;
+use sexton_runtime::catalog::Catalog;
 use sexton::http::{ApiState, HostInfo, router};
-use sexton::lifecycle::Transition;
+use sexton_domain::lifecycle::Transition;
 use sexton::machine::live::LiveRuns;
 use sexton::ops::Ops;
 use sexton::plugins::PluginInfo;
 use sexton::plugins::manifest::Manifest;
-use sexton::run::{Accounts, Cause, Claim, CappedText, Outcome, Output, Report};
-use sexton::attempt::RunHandle;
-use sexton::store::sqlite::{SqliteOptions, SqliteStore};
-use sexton::store::{ClaimRequest, Finish, NewRun, Store};
-use sexton::supervision::Supervision;
-use sexton::task::{Name, TaskKey};
-use sexton::tenant::{TenantLimits, Tenants};
-use sexton::time::{Clock, Timestamp};
+use sexton_domain::run::{Accounts, Cause, Claim, CappedText, Outcome, Output, Report};
+use sexton_runtime::attempt::RunHandle;
+use sexton_store::sqlite::{SqliteOptions, SqliteStore};
+use sexton_store::{ClaimRequest, Finish, NewRun, Store};
+use sexton_domain::supervision::Supervision;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::tenant::{TenantLimits, Tenants};
+use sexton_domain::time::{Clock, Timestamp};
 
 const TASKS: &str = r#"
 [tasks.hello]

@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use sexton::runtime::{ComponentSummary, compile_in_process};
+use sexton_runtime::runtime::{ComponentSummary, compile_in_process};
 
 /// The bytes that every component begins with; without them the first check would refuse everything.
 const PREAMBLE: &[u8] = b"\0asm\x0d\0\x01\0";

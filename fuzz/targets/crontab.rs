@@ -7,10 +7,10 @@
 mod oracle;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
-use domain::schedule::explain::explain;
-use domain::schedule::parse::{self, ParseContext};
-use domain::schedule::{BadCrontab, Crontab, Definition, Dst, Plan, Trigger};
-use domain::time::Timestamp;
+use sexton_domain::schedule::explain::explain;
+use sexton_domain::schedule::parse::{self, ParseContext};
+use sexton_domain::schedule::{BadCrontab, Crontab, Definition, Dst, Plan, Trigger};
+use sexton_domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use oracle::Manual;
 

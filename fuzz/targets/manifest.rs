@@ -8,9 +8,9 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use sexton::http::api_types::TriggerShape;
 use sexton::plugins::manifest::{BadManifest, Manifest};
-use sexton::schedule::{Trigger, explain, parse};
-use sexton::task::{Name, Task};
-use sexton::time::Timestamp;
+use sexton_domain::schedule::{Trigger, explain, parse};
+use sexton_domain::task::{Name, Task};
+use sexton_domain::time::Timestamp;
 
 /// The most errors of a file that `sexton check` reports.
 const MOST_ERRORS: usize = 20;

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
-use domain::schedule::Trigger;
-use domain::schedule::instant_parser::{Absolute, instant};
-use domain::schedule::parse::{self, ParsedSchedule, ParseContext};
-use domain::schedule::zone;
-use domain::time::Timestamp;
+use sexton_domain::schedule::Trigger;
+use sexton_domain::schedule::instant_parser::{Absolute, instant};
+use sexton_domain::schedule::parse::{self, ParsedSchedule, ParseContext};
+use sexton_domain::schedule::zone;
+use sexton_domain::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
 /// The first and the last instant of the years 1 to 9999, which are printed with four digits.

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use common::{Process, guest, target};
 use sexton::config::Config;
 use sexton::host::Host;
-use sexton::run::{Cause, RunState};
-use sexton::store::{NewRun, RunFilter};
-use sexton::task::{Name, TaskKey};
+use sexton_domain::run::{Cause, RunState};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_store::{NewRun, RunFilter};
 
 /// The runs that are made for the durable figure, and the number of them in one request.
 const RUNS: usize = 100_000;
@@ -27,7 +27,7 @@ const REQUEST: usize = 500;
 const PLUGINS: usize = 100;
 
 fn main() -> ExitCode {
-    if let Some(exit) = sexton::runtime::compile_if_asked() {
+    if let Some(exit) = sexton_runtime::runtime::compile_if_asked() {
         return exit;
     }
     let place = tempfile::Builder::new().prefix("sexton-bench-").tempdir_in(target()).unwrap();

@@ -39,7 +39,7 @@ const MILLION: usize = 1_000_000;
 const WORDS: [&str; 4] = ["sqlite", "postgres", "rivals", "quick"];
 
 fn main() -> ExitCode {
-    if let Some(exit) = sexton::runtime::compile_if_asked() {
+    if let Some(exit) = sexton_runtime::runtime::compile_if_asked() {
         return exit;
     }
     match Asked::from_args().and_then(|asked| bench(&asked)) {

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 pub use reading::BadFile;
 
-use crate::regular_file;
-use crate::runtime::{CompileLimits, Compiler, RuntimeConfig};
-use crate::store::Retention;
-use crate::store::postgres::DatabaseUrl;
-use crate::task::Name;
-use crate::tenant::{BacklogLimits, TenantLimits, Tenants, USUAL_TASKS};
+use sexton_domain::task::Name;
+use sexton_domain::tenant::{BacklogLimits, TenantLimits, Tenants, USUAL_TASKS};
+use sexton_runtime::runtime::{CompileLimits, Compiler, RuntimeConfig};
+use sexton_store::Retention;
+use sexton_store::postgres::DatabaseUrl;
+use sexton_system::regular_file;
 
 /// The name of the file if none is given.
 pub const FILE: &str = "sexton.toml";

@@ -18,19 +18,19 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::attempt::Stop;
-use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::machine::drain::HostDuty;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::runtime::Runtime;
-use crate::store::Store;
-use crate::task::Name;
 use crate::telemetry::LogFilter;
-use crate::time::Clock;
 use knobs::Knobs;
 use parts::Parts;
+use sexton_domain::task::Name;
+use sexton_domain::time::Clock;
+use sexton_runtime::attempt::Stop;
+use sexton_runtime::catalog::Catalog;
+use sexton_runtime::runtime::Runtime;
+use sexton_store::Store;
 use signals::{Reloader, Signals, StopCause};
 use wiring::Wiring;
 
@@ -266,7 +266,7 @@ mod tests {
         host.stop(Duration::ZERO, std::future::pending()).await;
 
         assert_eq!(attempt.stopped(), Some(Stop::Shutdown));
-        assert!(runtime.is_in_a_hurry(), "stacks of interrupted attempts may take a minute to be told");
+        assert!(runtime.has_shortened_waits(), "stacks of interrupted attempts may take a minute to be told");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,6 +277,6 @@ mod tests {
 
         host.stop(Duration::from_secs(60), std::future::pending()).await;
 
-        assert!(!runtime.is_in_a_hurry());
+        assert!(!runtime.has_shortened_waits());
     }
 }

@@ -1,8 +1,8 @@
 //! Serves the HTTP API on loopback, and one page for people. `docs/reference/http.md` is its reference.
 //!
 //! Handlers show, accept and pass on; operations decide. Runs under way come from
-//! [`LiveRuns`](crate::machine::live::LiveRuns), everything else from the [`Store`](crate::store::Store) and the
-//! [`Catalog`](crate::catalog::Catalog). There is no authentication: every client that can connect may do everything.
+//! [`LiveRuns`](crate::machine::live::LiveRuns), everything else from the [`Store`](sexton_store::Store) and the
+//! [`Catalog`](sexton_runtime::catalog::Catalog). There is no authentication: every client that can connect may do everything.
 //! So the API is meant for loopback addresses only, and refuses requests that a web page on another site could make a
 //! browser send.
 

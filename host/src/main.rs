@@ -2,5 +2,5 @@
 
 fn main() -> std::process::ExitCode {
     // This comes first: there is one process for each component that is compiled, and it needs nothing else.
-    sexton::runtime::compile_if_asked().unwrap_or_else(sexton::cli::main)
+    sexton_runtime::runtime::compile_if_asked().unwrap_or_else(sexton::cli::main)
 }

@@ -2,9 +2,9 @@
 //! simulated hosts and the `schedule` import all call this room, so each operation is decided once.
 //!
 //! An operation knows its caller ([`Principal`]), reads the facts, decides, and has the store write the result. The
-//! contents of a resulting run are defined in [`store::rules::runs`](crate::store::rules::runs), which schedules use as
+//! contents of a resulting run are defined in [`store::rules::runs`](sexton_store::rules::runs), which schedules use as
 //! well. Nothing here knows HTTP or SQL. Guests reach this room through a trait of the imports
-//! ([`RunRequests`](crate::imports::RunRequests)), because the imports stand below it.
+//! ([`RunRequests`](sexton_runtime::imports::RunRequests)), because the imports stand below it.
 
 mod ending;
 mod entries;
@@ -25,16 +25,16 @@ pub use pausing::PauseState;
 pub use runs::{TriggerRun, Triggered};
 pub use schedules::{NewSchedule, ScheduleAdded};
 
-use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
 use crate::machine::drain::HostDuty;
 use crate::machine::live::LiveRuns;
-use crate::run::{RunId, RunState};
-use crate::schedule::request::BadRequest;
-use crate::store::{RunInfo, Store, StoreError, TaskState};
-use crate::task::{Name, TaskKey};
-use crate::tenant::Tenants;
-use crate::time::Clock;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::schedule::request::BadRequest;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::tenant::Tenants;
+use sexton_domain::time::Clock;
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{RunInfo, Store, StoreError, TaskState};
 
 /// The operations of one host.
 #[derive(Clone, Debug)]

@@ -20,8 +20,8 @@ mod watching;
 
 pub use registry::{Ready, Registry};
 
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// A plugin as people see it.
 #[derive(Clone, Debug, PartialEq)]

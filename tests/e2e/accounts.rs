@@ -91,7 +91,7 @@ fn runs_that_are_ended_are_charged_the_processor_time_that_they_took() {
     }
 
     // The rest is the threads' work for the guest's turns, some two thousand a second. A test in
-    // `host/src/runtime/tests/accounts.rs` checks that a guest is charged for its own time to one part in a hundred,
+    // `host/runtime/src/runtime/tests/accounts.rs` checks that a guest is charged for its own time to one part in a hundred,
     // because the host's part can be measured there. In a debug build the host's part takes many times as long, and its
     // length tells nothing.
     off.sort_by(f64::total_cmp);

@@ -186,7 +186,8 @@ fn is_said(fragment: &str, sources: &[String]) -> bool {
 /// Returns the code of the program without comments and tests: a text for each file, in lower case and with single
 /// spaces.
 fn sources() -> Vec<String> {
-    let mut next = vec![root().join("host/src")];
+    let crates = ["host/src", "host/domain/src", "host/runtime/src", "host/store/src", "host/system/src"];
+    let mut next = crates.map(|directory| root().join(directory)).to_vec();
     let mut texts = Vec::new();
     while let Some(path) = next.pop() {
         if path.is_dir() {

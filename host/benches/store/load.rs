@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sexton::config::Config;
 use sexton::host::Host;
 use sexton::http::api_types::runs::{RunDetail, Triggered};
-use sexton::run::{Cause, RunState};
-use sexton::store::NewRun;
-use sexton::task::{Name, TaskKey};
+use sexton_domain::run::{Cause, RunState};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_store::NewRun;
 
 use crate::common::Spread;
 

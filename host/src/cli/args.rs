@@ -24,8 +24,8 @@ pub(super) use runs::{
 };
 pub(super) use schedules::{AddArgs, DeleteArgs, ExplainArgs, ScheduleCommand, ScheduleKeyArgs, SchedulesArgs};
 
-use crate::schedule::TZDATA;
-use crate::task::Name;
+use sexton_domain::schedule::TZDATA;
+use sexton_domain::task::Name;
 
 /// Schedules and supervises tasks compiled to WebAssembly components.
 #[derive(Clone, Debug, Parser)]
@@ -221,7 +221,7 @@ fn refuse_unused(matches: &ArgMatches, commands: &clap::Command) -> Result<(), c
 #[cfg(test)]
 mod tests {
     use super::{Cli, Command, RunOrTask};
-    use crate::run::RunId;
+    use sexton_domain::run::RunId;
 
     #[test]
     fn the_definition_of_the_commands_is_sound() {

@@ -9,8 +9,8 @@ use super::args::Hidden;
 use super::error::{CliError, Exit};
 use super::screen::Screen;
 use crate::config::Config;
-use crate::store::StoreError;
-use crate::store::sqlite::backup::{self as copies, Restored};
+use sexton_store::StoreError;
+use sexton_store::sqlite::backup::{self as copies, Restored};
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct BackupArgs {

@@ -13,8 +13,8 @@ use super::screen::{Screen, eprint_line, one_line, safe};
 use crate::http::api_types::{Due, TriggerShape, timing};
 use crate::plugins::inspect::{Inspection, NO_COMPONENT, inspect, tasks_in, unknown_tasks};
 use crate::plugins::manifest;
-use crate::schedule::{Trigger, explain};
-use crate::task::{Name, Task};
+use sexton_domain::schedule::{Trigger, explain};
+use sexton_domain::task::{Name, Task};
 
 /// The due instants shown of each task, and of each of many tasks, which then fit on one screen.
 const NEXT: u16 = 5;

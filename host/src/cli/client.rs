@@ -11,7 +11,7 @@ use ureq::{Agent, AsSendBody, Body};
 use super::args::DEFAULT_URL;
 use super::error::{CliError, Exit};
 use crate::http::api_types::Failure;
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 /// Characters that stand unescaped in a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -11,7 +11,7 @@ use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line};
 use super::trigger::spinner;
 use crate::http::api_types::hosts::{HostShape, HostState, Hosts};
-use crate::time::Timestamp;
+use sexton_domain::time::Timestamp;
 
 /// The polling interval of `--wait`. The host itself reports once a second.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);

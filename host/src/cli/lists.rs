@@ -11,9 +11,9 @@ use crate::http::api_types::plugins::Plugins;
 use crate::http::api_types::runs::{RunShape, Runs};
 use crate::http::api_types::tenants::Tenants;
 use crate::http::api_types::{TaskSummary, Tasks, approximate};
-use crate::pause::PausedBy;
-use crate::run::RunState;
-use crate::supervision::Pause;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::RunState;
+use sexton_domain::supervision::Pause;
 
 pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
     let json = client.text("/v1/tenants")?;
@@ -262,9 +262,9 @@ fn duration(run: &RunShape, screen: &Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Cause, Outcome, RunId};
-    use crate::task::Name;
-    use crate::time::Timestamp;
+    use sexton_domain::run::{Cause, Outcome, RunId};
+    use sexton_domain::task::Name;
+    use sexton_domain::time::Timestamp;
 
     /// Returns a run in `state` whose last attempt had this outcome.
     fn run(state: RunState, outcome: Outcome, message: Option<&str>) -> RunShape {

@@ -7,7 +7,7 @@ use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use crate::http::api_types::locks::{LockGraph, LockKind, LockMode, LockNode, LockShape, LockWaiter, Locks};
-use crate::run::RunId;
+use sexton_domain::run::RunId;
 
 /// The deepest indentation: a chain of a thousand runs must not become a million spaces.
 const DEEPEST: usize = 20;

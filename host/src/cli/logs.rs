@@ -11,8 +11,8 @@ use super::screen::{Screen, eprint_line, local, safe};
 use crate::http::api_types::TaskSummary;
 use crate::http::api_types::attempts::LogEvent;
 use crate::http::api_types::runs::{RunShape, Runs};
-use crate::run::RunId;
-use crate::task::Name;
+use sexton_domain::run::RunId;
+use sexton_domain::task::Name;
 
 pub(super) fn logs(client: &Client, args: &LogsArgs, screen: &Screen) -> Result<(), CliError> {
     let LogsArgs { follow, list, .. } = *args;

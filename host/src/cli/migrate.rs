@@ -13,10 +13,10 @@ use super::error::{CliError, Exit};
 use super::screen::{Screen, eprint_line, one_line};
 use super::threads;
 use crate::config::names::is_schema;
-use crate::store::StoreError;
-use crate::store::postgres::{DatabaseUrl, PostgresOptions, PostgresStore};
-use crate::store::sqlite::SqliteStore;
-use crate::store::transfer::{self, Bound, Compared, End, Kind, MoveError, MoveEvent, Moved, Plan, Transfer, Work};
+use sexton_store::StoreError;
+use sexton_store::postgres::{DatabaseUrl, PostgresOptions, PostgresStore};
+use sexton_store::sqlite::SqliteStore;
+use sexton_store::transfer::{self, Bound, Compared, End, Kind, MoveError, MoveEvent, Moved, Plan, Transfer, Work};
 
 /// The digits of a digest that are shown: enough to tell two of them apart.
 const DIGITS: usize = 16;

@@ -133,7 +133,7 @@ mod tests {
     use super::{new, relative};
     use crate::cli::args::NewArgs;
     use crate::cli::screen::Screen;
-    use crate::task::Name;
+    use sexton_domain::task::Name;
 
     #[test]
     fn a_relative_path_between_directories_goes_up_and_down() {

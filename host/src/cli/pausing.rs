@@ -5,10 +5,10 @@ use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use crate::http::api_types::pauses::{Paused, PausedMany};
-use crate::pause::PausedBy;
-use crate::supervision::Pause;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::supervision::Pause;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// Pauses the tasks that `args` and the client's tenant name.
 pub(super) fn pause(client: &Client, args: &PauseArgs, screen: &Screen) -> Result<(), CliError> {

@@ -66,7 +66,7 @@ fn input(input: &InputShape, full: bool) -> String {
         bytes => format!("{bytes} bytes"),
     };
     let shown = input.text.as_deref().map(|text| match full {
-        true => crate::harmless::line(text).into_owned(),
+        true => sexton_system::harmless::line(text).into_owned(),
         false => one_line(text),
     });
     shown.map_or(bytes.clone(), |shown| format!("{shown} ({bytes})"))

@@ -6,10 +6,10 @@ use super::args::ExplainArgs;
 use super::error::CliError;
 use super::screen::{Screen, one_line};
 use crate::http::api_types::schedule::Explained;
-use crate::schedule::explain::{self, Explanation};
-use crate::schedule::parse::{self, ParseContext, ParsedSchedule};
-use crate::schedule::{Trigger, instant_parser};
-use crate::time::Timestamp;
+use sexton_domain::schedule::explain::{self, Explanation};
+use sexton_domain::schedule::parse::{self, ParseContext, ParsedSchedule};
+use sexton_domain::schedule::{Trigger, instant_parser};
+use sexton_domain::time::Timestamp;
 
 pub(super) fn explain(args: &ExplainArgs, screen: &Screen) -> Result<(), CliError> {
     let given = read(args, screen)?;

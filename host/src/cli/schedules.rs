@@ -15,7 +15,7 @@ use crate::http::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use crate::http::api_types::{Due, approximate};
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 /// Returns the input of the schedule's runs, if the command line has one.
 fn input(args: &AddArgs) -> Result<Option<serde_json::Value>, CliError> {

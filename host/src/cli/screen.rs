@@ -7,11 +7,11 @@ use chrono::{DateTime, FixedOffset, Local, Utc};
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::error::CliError;
-use crate::harmless;
 use crate::http::api_types::ago;
 use crate::http::api_types::runs::HeldBackShape;
-use crate::run::RunState;
-use crate::time::Timestamp;
+use sexton_domain::run::RunState;
+use sexton_domain::time::Timestamp;
+use sexton_system::harmless;
 
 /// The columns of a terminal below which tables are not wrapped, because narrower ones would be unreadable.
 const LEAST_WIDTH: u16 = 60;
@@ -198,7 +198,7 @@ pub(super) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Screen, one_line};
-    use crate::time::Timestamp;
+    use sexton_domain::time::Timestamp;
 
     #[test]
     fn a_cell_is_one_short_line() {

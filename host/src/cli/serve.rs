@@ -11,7 +11,7 @@ use super::threads;
 use crate::config::reading::nearest;
 use crate::config::{BadConfig, Config, LogFormat};
 use crate::host::HostFailure;
-use crate::store::postgres::DatabaseUrl;
+use sexton_store::postgres::DatabaseUrl;
 
 /// The time that a stopped host waits for reads in progress, such as that of a plugin. Their results are no longer
 /// needed, and a file system that hangs would keep the process for ever.

@@ -10,10 +10,10 @@ use clap::Args;
 use super::error::{CliError, Exit};
 use super::screen::{Screen, one_line, safe};
 use super::threads;
-use crate::lengths;
 use crate::simulation::{self, Down, Line, Plan, RequestedRun, Run, SimulationError, SimulationReport, Step, Sum};
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::lengths;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// The longest time that can be simulated. It is far more than anyone reads, and every instant of it is a valid date.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);

@@ -1,6 +1,6 @@
 //! Tests commands against a real API on a real socket: their output, and their exit codes.
 
-use crate::store::history::History as _;
+use sexton_store::history::History as _;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -10,8 +10,8 @@ use super::screen::Screen;
 use super::{Cli, CliError, Exit, dispatch};
 use crate::http::serve;
 use crate::http::tests::{Rig, report};
-use crate::lifecycle::Transition;
-use crate::run::{Outcome, Output};
+use sexton_domain::lifecycle::Transition;
+use sexton_domain::run::{Outcome, Output};
 
 struct Host {
     rig: Rig,

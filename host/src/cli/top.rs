@@ -16,7 +16,7 @@ use super::screen::{Screen, one_line};
 use super::stack::waits;
 use crate::http::api_types::approximate;
 use crate::http::api_types::live::{Live, LiveAttempt, Others};
-use crate::run::RunId;
+use sexton_domain::run::RunId;
 
 /// The time for which fuel is counted before it is printed once.
 const ONCE: Duration = Duration::from_millis(500);

@@ -1,5 +1,6 @@
 //! Implements `trigger`, `kill`, `release` and `result`.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,10 @@ use super::pausing::resume_command;
 use super::screen::{Screen, eprint_line, local, one_line};
 use crate::http::MAX_BODY;
 use crate::http::api_types::runs::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
-use crate::lengths;
-use crate::pause::PausedBy;
-use crate::run::{RunId, RunState};
-use crate::task::Name;
+use sexton_domain::lengths;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::task::Name;
 
 /// The time that `--wait` waits for a task that does not exist, because its plugin may just have been copied. Most
 /// plugins are compiled in less than a tenth of that; a mistyped name is reported after it.
@@ -172,7 +173,6 @@ pub(super) fn spinner(message: &str) -> ProgressBar {
 }
 
 fn output(client: &Client, path: &str, screen: &Screen) -> Result<(), CliError> {
-    use std::io::Read;
     let mut bytes = Vec::new();
     client.stream(path)?.read_to_end(&mut bytes).map_err(|e| {
         CliError::new(Exit::Unreachable, format!("the connection broke while the host sent the result: {e}"))

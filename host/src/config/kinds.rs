@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::lengths;
+use sexton_domain::lengths;
 
 /// The longest duration of any key: a year.
 pub(crate) const YEAR_MS: u64 = 366 * 24 * 3600 * 1000;

@@ -4,7 +4,7 @@ use rustix::system::uname;
 use schemars::{Schema, json_schema};
 
 use super::kinds::{Kind, Scalar};
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 /// The longest name of a host, in characters.
 const LONGEST: usize = 64;

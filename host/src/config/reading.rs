@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use crate::schedule::instant_parser::{excerpt, on_one_line};
+use sexton_domain::schedule::instant_parser::{excerpt, on_one_line};
 
 /// The most characters of an error. All keys of a task take some four hundred.
 const LONGEST: usize = 1000;

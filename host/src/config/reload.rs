@@ -1,7 +1,7 @@
 //! Decides which settings a running host takes over, and which need a restart.
 
 use super::{Cache, Config, Enqueued, Host, Http, Log, Machine, RetentionLimits, Runtime, Store, Tenant};
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 impl Config {
     /// Returns this configuration with all settings of `new` that can change while a host is up.

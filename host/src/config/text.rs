@@ -14,8 +14,8 @@ use super::names::{HostName, Label, SchemaName};
 use super::{
     Cache, Config, Enqueued, Host, Http, Log, LogFormat, Machine, RetentionLimits, Runtime, Store, Synchronous, Tenant,
 };
-use crate::store::postgres::DatabaseUrl;
-use crate::task::Name;
+use sexton_domain::task::Name;
+use sexton_store::postgres::DatabaseUrl;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::store::Retention;
-use crate::tenant::Tenants;
+use sexton_domain::tenant::Tenants;
+use sexton_store::Retention;
 
 /// The settings of a host that can change while it is up.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Creates the parts of a host's loops and API.
 
+use crate::store_clock::StoreClock;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,12 +9,8 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::catalog::Catalog;
-use crate::clock::{HostClock, StoreClock};
 use crate::config::Config;
 use crate::http::{ApiState, HostInfo, WaitSlots};
-use crate::imports::Services;
-use crate::imports::locks::LockWaits;
 use crate::machine::budget::Budgets;
 use crate::machine::drain::HostDuty;
 use crate::machine::executor::Executor;
@@ -31,14 +28,18 @@ use crate::plugins::Registry;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
 use crate::plugins::separation::Separation;
-use crate::runtime::{Compiler, Runtime};
-use crate::schedule::IMPLAUSIBLE;
-use crate::store::Store;
-use crate::store::hosts::{self, HostRecord};
-use crate::supervisor::Supervisor;
-use crate::task::Name;
-use crate::tenant::Tenants;
-use crate::time::{Clock, Timestamp};
+use sexton_domain::schedule::IMPLAUSIBLE;
+use sexton_domain::task::Name;
+use sexton_domain::tenant::Tenants;
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::catalog::Catalog;
+use sexton_runtime::imports::Services;
+use sexton_runtime::imports::locks::LockWaits;
+use sexton_runtime::runtime::{Compiler, Runtime};
+use sexton_store::Store;
+use sexton_store::hosts::{self, HostRecord};
+use sexton_system::clock::HostClock;
+use sexton_system::supervisor::Supervisor;
 
 use super::knobs::Knobs;
 use super::store;

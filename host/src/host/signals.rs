@@ -7,8 +7,8 @@ use tracing::{info, warn};
 
 use super::Host;
 use crate::config::Config;
-use crate::supervisor::Supervisor;
 use crate::telemetry::LogFilter;
+use sexton_system::supervisor::Supervisor;
 
 /// A function that reads the configuration again.
 pub type ReadConfig = Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>;

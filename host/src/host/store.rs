@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Synchronous};
-use crate::store::postgres::{PostgresOptions, PostgresStore};
-use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{Result, Store};
+use sexton_store::postgres::{PostgresOptions, PostgresStore};
+use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use sexton_store::{Result, Store};
 
 /// Opens the store: a database if the configuration has the URL of one, or else a file.
 ///

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::config::Config;
-use crate::private;
+use sexton_system::private;
 
 /// Creates the host's `var`, and closes it to other users if an earlier version left it open. The store and the code
 /// cache do the same with their own files when they are opened.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::http;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::Sharing;
-use crate::supervisor::{Supervisor, rests};
+use sexton_system::supervisor::{Supervisor, rests};
 
 /// The configuration and parts from which loops are made on each start.
 #[derive(Clone)]

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
 use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 use crate::ops::Ops;
 use crate::plugins::PluginInfo;
-use crate::run::HeldBack;
-use crate::store::{LockWait, Store};
-use crate::supervisor::Supervisor;
-use crate::task::Name;
-use crate::tenant::Tenants;
-use crate::time::{Clock, Timestamp};
+use sexton_domain::run::HeldBack;
+use sexton_domain::task::Name;
+use sexton_domain::tenant::Tenants;
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{LockWait, Store};
+use sexton_system::supervisor::Supervisor;
 
 use super::waiting::WaitSlots;
 

@@ -30,8 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use tasks::{Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape, WaitingRun};
 
-use crate::lengths;
-use crate::time::Timestamp;
+use sexton_domain::lengths;
+use sexton_domain::time::Timestamp;
 
 /// An error response.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::ops::{OpError, Principal, WriteEntry};
-use crate::schedule::request;
-use crate::store::{CacheKey, WriteIf};
+use sexton_domain::schedule::request;
+use sexton_store::{CacheKey, WriteIf};
 
 use super::api_state::App;
 use super::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};

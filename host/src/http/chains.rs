@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::schedule::Trigger;
-use crate::task::{Name, Task, TaskKey};
+use sexton_domain::schedule::Trigger;
+use sexton_domain::task::{Name, Task, TaskKey};
 
 use super::api_state::App;
 use super::api_types::following::{ChainShape, Chains, Following, awaits_of_chain, awaits_of_task};

@@ -7,13 +7,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::ops::OpError;
-use crate::run::RunId;
-use crate::schedule::instant_parser::on_one_line;
-use crate::schedule::request::{BadPart, BadRequest};
-use crate::store::StoreError;
-use crate::store::added::ScheduleError;
-use crate::task::Name;
-use crate::tenant::Tenants;
+use sexton_domain::run::RunId;
+use sexton_domain::schedule::instant_parser::on_one_line;
+use sexton_domain::schedule::request::{BadPart, BadRequest};
+use sexton_domain::task::Name;
+use sexton_domain::tenant::Tenants;
+use sexton_store::StoreError;
+use sexton_store::added::ScheduleError;
 
 /// An error response: `{"error": {"code", "message", "hint"}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]

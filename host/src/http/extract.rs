@@ -10,9 +10,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
-use crate::run::RunId;
-use crate::store::CacheKey;
-use crate::task::{Name, TaskKey};
+use sexton_domain::run::RunId;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_store::CacheKey;
 
 use super::api_state::{App, MAX_BODY};
 use super::api_types::runs::RunShape;

@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use crate::lengths;
-use crate::run::RunId;
-use crate::task::Name;
 use crate::telemetry::lost_lines;
+use sexton_domain::lengths;
+use sexton_domain::run::RunId;
+use sexton_domain::task::Name;
 
 use super::api_state::App;
 use super::api_types::FailureBody;
@@ -74,7 +74,7 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
     Ok(Json(Host {
         name: app.host.name.clone(),
         version: app.host.version.clone(),
-        tzdata: crate::schedule::TZDATA,
+        tzdata: sexton_domain::schedule::TZDATA,
         pid: app.host.pid,
         started_at: app.host.started_at,
         now: app.clock.now(),

@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::attempt::{RunHandle, TooManyObservers};
-use crate::run::{RunId, RunState};
-use crate::time::Timestamp;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::time::Timestamp;
+use sexton_runtime::attempt::{RunHandle, TooManyObservers};
 
 use super::api_state::App;
 use super::api_types::ago;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use axum::Json;
 use axum::extract::State;
 
-use crate::run::RunId;
+use sexton_domain::run::RunId;
 
 use super::api_state::App;
 use super::api_types::locks::{
@@ -156,8 +156,8 @@ impl Left {
 mod tests {
     use super::*;
     use crate::http::api_types::locks::LockMode::{Exclusive, Shared};
-    use crate::task::Name;
-    use crate::time::Timestamp;
+    use sexton_domain::task::Name;
+    use sexton_domain::time::Timestamp;
 
     fn named(name: &str) -> LockShape {
         LockShape { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() }

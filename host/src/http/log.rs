@@ -12,9 +12,9 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::attempt::{LogLine, RunHandle};
-use crate::run::RunId;
-use crate::store::StoreError;
+use sexton_domain::run::RunId;
+use sexton_runtime::attempt::{LogLine, RunHandle};
+use sexton_store::StoreError;
 
 use super::api_state::App;
 use super::api_types::attempts::{AttemptShape, LogEvent};

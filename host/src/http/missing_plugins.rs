@@ -4,7 +4,7 @@
 
 use crate::config::reading::nearest;
 use crate::plugins::PluginInfo;
-use crate::task::TaskKey;
+use sexton_domain::task::TaskKey;
 
 use super::api_state::App;
 use super::error::{ApiError, ApiResult};

@@ -7,10 +7,10 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_SECURITY_POLICY;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::pause::PausedBy;
-use crate::run::RunState;
-use crate::store::RunFilter;
-use crate::time::Timestamp;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::RunState;
+use sexton_domain::time::Timestamp;
+use sexton_store::RunFilter;
 
 use super::api_state::App;
 use super::api_types::following::ChainShape;

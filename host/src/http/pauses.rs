@@ -6,10 +6,10 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 
 use crate::ops::{self, OpError, PauseState, Principal};
-use crate::pause::{PauseTarget, PausedBy};
-use crate::supervision::Pause;
-use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::pause::{PauseTarget, PausedBy};
+use sexton_domain::supervision::Pause;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::Timestamp;
 
 use super::api_state::App;
 use super::api_types::pauses::{Paused, PausedMany};

@@ -1,8 +1,8 @@
 //! Finds tasks that are left to other hosts, because they require labels that this host does not have, and those that
 //! no host can run.
 
-use crate::run::HeldBack;
-use crate::task::TaskKey;
+use sexton_domain::run::HeldBack;
+use sexton_domain::task::TaskKey;
 
 use super::api_state::App;
 use super::api_types::hosts::{HostShape, HostState};

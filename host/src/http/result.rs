@@ -6,8 +6,8 @@ use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::run::{Output, RunId, RunState};
-use crate::time::Timestamp;
+use sexton_domain::run::{Output, RunId, RunState};
+use sexton_domain::time::Timestamp;
 
 use super::api_state::App;
 use super::error::{ApiError, ApiResult};

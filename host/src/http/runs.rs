@@ -9,10 +9,10 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::ops::{EndEffect, EndRun, Principal};
-use crate::run::{RunId, RunState};
-use crate::schedule::request;
-use crate::store::RunFilter;
-use crate::task::Name;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::schedule::request;
+use sexton_domain::task::Name;
+use sexton_store::RunFilter;
 
 use super::api_state::App;
 use super::api_types::attempts::AttemptShape;

@@ -5,9 +5,9 @@ use axum::extract::State;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::schedule::parse::{self, ParseContext};
-use crate::schedule::{explain, instant_parser, zone};
-use crate::task::{Name, TaskKey};
+use sexton_domain::schedule::parse::{self, ParseContext};
+use sexton_domain::schedule::{explain, instant_parser, zone};
+use sexton_domain::task::{Name, TaskKey};
 
 use super::api_state::App;
 use super::api_types::schedule::Explained;

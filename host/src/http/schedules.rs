@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::ops::{NewSchedule, OpError, Principal, ScheduleAdded};
-use crate::schedule::request::{BadRequest, Request};
-use crate::schedule::{BadDefinition, Definition};
-use crate::store::added::{Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
-use crate::task::{Name, TaskKey};
+use sexton_domain::schedule::request::{BadRequest, Request};
+use sexton_domain::schedule::{BadDefinition, Definition};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_store::added::{Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 
 use super::api_state::App;
 use super::api_types::schedules::{

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutStream;
 
 use super::connection_slots::{ConnectionSlot, ConnectionSlots, RequestGuard};
-use crate::supervisor::{Supervisor, caught};
+use sexton_system::supervisor::{Supervisor, caught};
 
 /// The most connections. Each may cost up to [`MAX_HEAD`] and a body, so more would take more memory. If all are taken,
 /// an idle or slow one makes room for the next (see `places`). It is twice the number of requests that may wait

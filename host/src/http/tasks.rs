@@ -11,10 +11,10 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use crate::ops::{OpError, Principal, TriggerRun};
-use crate::run::HeldBack;
-use crate::schedule::request;
-use crate::task::{Name, Task, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::run::HeldBack;
+use sexton_domain::schedule::request;
+use sexton_domain::task::{Name, Task, TaskKey};
+use sexton_domain::time::Timestamp;
 
 use super::api_state::App;
 use super::api_types::runs::{HeldBackShape, Triggered};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::store::Store;
+use sexton_store::Store;
 
 /// The shortest time between two queries, because changes of other runs come by the thousand.
 const LEAST: Duration = Duration::from_millis(20);

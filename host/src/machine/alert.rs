@@ -4,10 +4,10 @@
 
 use tracing::{error, warn};
 
-use crate::run::RunId;
-use crate::schedule::LinkEnd;
-use crate::supervision::Consequence;
-use crate::task::TaskKey;
+use sexton_domain::run::RunId;
+use sexton_domain::schedule::LinkEnd;
+use sexton_domain::supervision::Consequence;
+use sexton_domain::task::TaskKey;
 
 /// Logs the effect that an attempt's end has on its task, once that is stored.
 pub fn tell(task: &TaskKey, after: &Consequence) {

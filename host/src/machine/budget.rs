@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::catalog::Catalog;
 use crate::machine::live::LiveRuns;
-use crate::run::{Claim, ClaimKey, HeldBack};
-use crate::store::TenantShare;
-use crate::supervisor::{rests, works};
-use crate::task::{Name, TaskKey};
-use crate::tenant::Tenants;
-use crate::time::{Clock, Timestamp};
+use sexton_domain::run::{Claim, ClaimKey, HeldBack};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::tenant::Tenants;
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::catalog::Catalog;
+use sexton_store::TenantShare;
+use sexton_system::supervisor::{rests, works};
 
 /// The interval at which attempts under way are examined. A longer one lets budgets be exceeded by more; each look
 /// costs a moment.

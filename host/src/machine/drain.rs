@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, watch};
 
-use crate::run::HeldBack;
+use sexton_domain::run::HeldBack;
 
 /// The duty of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::attempt::{Ended, Order, RunHandle, Stop};
-use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
 use crate::machine::budget::Budgets;
 use crate::machine::live::LiveRuns;
 use crate::machine::summary::Summary;
 use crate::plugins::Registry;
-use crate::run::{Claim, ClaimKey, Outcome, Report};
-use crate::runtime::Runtime;
-use crate::store::{Finish, Store, StoreError};
-use crate::supervision::Supervision;
-use crate::task::Task;
-use crate::time::{Clock, Timestamp};
-use crate::{harmless, lengths};
+use sexton_domain::lengths;
+use sexton_domain::lifecycle::{self, Ending, Transition};
+use sexton_domain::run::{Claim, ClaimKey, Outcome, Report};
+use sexton_domain::supervision::Supervision;
+use sexton_domain::task::Task;
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::attempt::{Ended, Order, RunHandle, Stop};
+use sexton_runtime::runtime::Runtime;
+use sexton_store::{Finish, Store, StoreError};
+use sexton_system::harmless;
 
 /// The wait before an outcome that the store refused is offered again: the first wait, which is doubled each time up to
 /// the second value.
@@ -83,7 +84,7 @@ impl Executor {
         self.summary.count(report.outcome, report.started_at.since(claim.run_at));
         tell(claim, &report, &transition);
         let supervision = task.supervision;
-        Finish { claim: claim.key, transition, report, supervision, expired_by: None, death: None }
+        Finish::new(claim.key, transition, report, supervision)
     }
 
     /// Offers the outcome to the store until the store takes it, or until the claim is lost.
@@ -113,8 +114,7 @@ impl Executor {
         let report = report_without_guest(Outcome::Refused, claim.claimed_at, now, message);
         let transition = Transition::Wait { run_at: now.plus(PLUGIN_GONE), failed: false };
         let supervision = Supervision::default();
-        self.finish(claim, Finish { claim: claim.key, transition, report, supervision, expired_by: None, death: None })
-            .await;
+        self.finish(claim, Finish::new(claim.key, transition, report, supervision)).await;
     }
 }
 

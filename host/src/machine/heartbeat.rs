@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::attempt::Stop;
 use crate::machine::live::LiveRuns;
-use crate::store::Store;
-use crate::supervisor::{rests, works};
-use crate::time::Clock;
+use sexton_domain::time::Clock;
+use sexton_runtime::attempt::Stop;
+use sexton_store::Store;
+use sexton_system::supervisor::{rests, works};
 
 /// The parts that the heartbeat needs.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Heartbeat {
         }
     }
 
-    async fn beat(&self) -> crate::store::Result<()> {
+    async fn beat(&self) -> sexton_store::Result<()> {
         let claims: Vec<_> = self.live.all().iter().map(|handle| handle.key).collect();
         if claims.is_empty() {
             return Ok(());

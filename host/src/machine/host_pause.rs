@@ -3,8 +3,8 @@
 
 use tokio::sync::watch;
 
-use crate::run::HeldBack;
-use crate::time::Timestamp;
+use sexton_domain::run::HeldBack;
+use sexton_domain::time::Timestamp;
 
 /// The state of a host's pause, and its latest end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

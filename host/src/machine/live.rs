@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::attempt::RunHandle;
-use crate::run::{ClaimKey, RunId};
+use sexton_domain::run::{ClaimKey, RunId};
+use sexton_runtime::attempt::RunHandle;
 
 /// The attempts that are under way on this host, by run.
 #[derive(Debug, Default)]
@@ -57,8 +57,8 @@ impl LiveRuns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::Stop;
     use crate::testkit::{first_claim, handle, task_key};
+    use sexton_runtime::attempt::Stop;
 
     #[test]
     fn only_replaced_runs_end_and_they_name_their_successor() {

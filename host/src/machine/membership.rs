@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::attempt::Stop;
 use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::live::LiveRuns;
 use crate::plugins::Registry;
-use crate::store::hosts::{Announced, Announcement, HostRecord};
-use crate::store::{Result, Store};
-use crate::supervisor::{rests, works};
-use crate::time::{Clock, Timestamp};
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::attempt::Stop;
+use sexton_store::hosts::{Announced, Announcement, HostRecord};
+use sexton_store::{Result, Store};
+use sexton_system::supervisor::{rests, works};
 
 /// The interval at which a draining host reports its attempts under way, for those who wait for them.
 const WHILE_DRAINING: Duration = Duration::from_secs(1);
@@ -125,9 +125,9 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempt::RunHandle;
-    use crate::store::sqlite::{SqliteOptions, SqliteStore};
     use crate::testkit::{TestClock, first_claim, handle, task_key};
+    use sexton_runtime::attempt::RunHandle;
+    use sexton_store::sqlite::{SqliteOptions, SqliteStore};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
     const LEASE: Duration = Duration::from_secs(15);

@@ -17,17 +17,17 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::catalog::Catalog;
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
-use crate::schedule::Trigger;
-use crate::store::{NewRun, ScheduleStart, Store, TaskState};
-use crate::supervisor::{rests, works};
-use crate::task::{Task, TaskKey};
-use crate::time::{Clock, Timestamp};
 pub use added::AddedSchedules;
 pub use firing::PUNCTUAL;
 pub use reacting::Reacting;
+use sexton_domain::schedule::Trigger;
+use sexton_domain::task::{Task, TaskKey};
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{NewRun, ScheduleStart, Store, TaskState};
+use sexton_system::supervisor::{rests, works};
 use timetable::Progress;
 pub use timetable::{Started, Timetable};
 

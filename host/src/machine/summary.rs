@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::lengths;
-use crate::run::Outcome;
-use crate::supervisor::{rests, works};
+use sexton_domain::lengths;
+use sexton_domain::run::Outcome;
+use sexton_system::supervisor::{rests, works};
 
 /// The interval of the summary, if any attempt ended.
 const EVERY: Duration = Duration::from_secs(60);

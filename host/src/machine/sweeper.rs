@@ -6,16 +6,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::catalog::Catalog;
-use crate::lifecycle::{self, Ending, Transition};
 use crate::machine::alert;
 use crate::machine::executor::report_without_guest;
 use crate::machine::live::LiveRuns;
-use crate::retry::RetryPolicy;
-use crate::run::Outcome;
-use crate::store::{Expired, Finish, LossPolicy, Retention, Store, StoreError};
-use crate::supervisor::{rests, works};
-use crate::time::Clock;
+use sexton_domain::lifecycle::{self, Ending, Transition};
+use sexton_domain::retry::RetryPolicy;
+use sexton_domain::run::Outcome;
+use sexton_domain::time::Clock;
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{Expired, Finish, LossPolicy, Retention, Store, StoreError};
+use sexton_system::supervisor::{rests, works};
 
 /// The most expired claims that are handled at once.
 const BATCH: usize = 500;
@@ -78,7 +78,7 @@ impl Sweeper {
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn end_expired(&self) -> crate::store::Result<()> {
+    pub async fn end_expired(&self) -> sexton_store::Result<()> {
         loop {
             works();
             let now = self.clock.now();
@@ -140,12 +140,12 @@ impl Sweeper {
         }
     }
 
-    async fn cancel_late(&self) -> crate::store::Result<()> {
+    async fn cancel_late(&self) -> sexton_store::Result<()> {
         works();
         self.store.cancel_late(self.clock.now()).await.map(drop)
     }
 
-    async fn prune(&self) -> crate::store::Result<()> {
+    async fn prune(&self) -> sexton_store::Result<()> {
         works();
         self.store.forget_hosts(self.clock.now().minus(HOSTS_FOR)).await?;
         loop {
@@ -166,13 +166,13 @@ mod tests {
 
     use super::*;
     use crate::plugins::manifest::Manifest;
-    use crate::run::{Cause, ClaimKey, RunState};
-    use crate::store::runs::Runs as _;
-    use crate::store::sqlite::{SqliteOptions, SqliteStore};
-    use crate::store::{ClaimRequest, NewRun};
-    use crate::task::{Name, TaskKey};
     use crate::testkit::{self, TestClock, handle};
-    use crate::time::Timestamp;
+    use sexton_domain::run::{Cause, ClaimKey, RunState};
+    use sexton_domain::task::{Name, TaskKey};
+    use sexton_domain::time::Timestamp;
+    use sexton_store::runs::Runs as _;
+    use sexton_store::sqlite::{SqliteOptions, SqliteStore};
+    use sexton_store::{ClaimRequest, NewRun};
 
     /// A sweeper an hour after [`START`], its store, and the task `long`, which allows one attempt and no failed run.
     struct Rig {
@@ -324,7 +324,7 @@ mod tests {
         let mut rig = Rig::new().await;
         rig.sweeper.suspect_after = Some(1);
         let policy = LossPolicy { attempts: 9, pause_after: None };
-        let host = crate::store::hosts::HostRecord {
+        let host = sexton_store::hosts::HostRecord {
             name: "here".into(),
             instance: 1,
             version: String::new(),

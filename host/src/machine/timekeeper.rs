@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use crate::clock::{SETTLES, StoreClock, SystemClock};
-use crate::schedule::IMPLAUSIBLE;
-use crate::store::Store;
-use crate::store::repairs::Repaired;
-use crate::supervisor::{rests, works};
-use crate::time::{Clock, Timestamp};
+use crate::store_clock::StoreClock;
+use sexton_domain::schedule::IMPLAUSIBLE;
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_store::Store;
+use sexton_store::repairs::Repaired;
+use sexton_system::clock::{SETTLES, SystemClock};
+use sexton_system::supervisor::{rests, works};
 
 /// The interval at which the store is asked. The clocks of machines drift apart by less than a millisecond in that
 /// time.

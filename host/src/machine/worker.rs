@@ -10,16 +10,16 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
-use crate::catalog::Catalog;
 use crate::machine::budget::Budgets;
 use crate::machine::drain::{Duty, HostDuty};
 use crate::machine::executor::Executor;
 use crate::machine::host_pause::HostPause;
-use crate::run::Claim;
-use crate::store::{ClaimRequest, Claimed, LossPolicy, Store};
-use crate::supervisor::{Supervisor, caught, rests, works};
-use crate::task::{Name, TaskKey};
-use crate::time::Clock;
+use sexton_domain::run::Claim;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::Clock;
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{ClaimRequest, Claimed, LossPolicy, Store};
+use sexton_system::supervisor::{Supervisor, caught, rests, works};
 
 /// The shortest wait after the store refused a claim, so that a store in trouble is not asked in a tight loop.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
@@ -140,12 +140,12 @@ impl Worker {
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn take(&self, most: usize) -> crate::store::Result<Claimed> {
+    pub async fn take(&self, most: usize) -> sexton_store::Result<Claimed> {
         self.claim(&mut Claimable::of(&self.catalog, &self.labels), most).await
     }
 
     /// Claims what budgets admit, and returns when the next run is due or the next budget has recovered.
-    async fn claim(&self, tasks: &mut Claimable, free: usize) -> crate::store::Result<Claimed> {
+    async fn claim(&self, tasks: &mut Claimable, free: usize) -> sexton_store::Result<Claimed> {
         if tasks.offered.is_empty() {
             return Ok(Claimed::default());
         }
@@ -169,7 +169,7 @@ impl Worker {
         Ok(Claimed { next_run_at, ..claimed })
     }
 
-    fn until(&self, next: Option<crate::time::Timestamp>) -> Duration {
+    fn until(&self, next: Option<sexton_domain::time::Timestamp>) -> Duration {
         // The wait is at least a millisecond: a run that is due by now was held back by its task's limit, not by the
         // time.
         let poll = *self.poll.borrow();
@@ -214,8 +214,8 @@ impl Claimable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Task;
     use crate::testkit::{self, name, task_key as key};
+    use sexton_domain::task::Task;
 
     #[test]
     fn only_what_may_run_on_a_host_with_these_labels_is_offered() {

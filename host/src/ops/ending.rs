@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::attempt::Stop;
-use crate::run::RunId;
-use crate::store::{Cancelled, Released};
-use crate::task::Name;
+use sexton_domain::run::RunId;
+use sexton_domain::task::Name;
+use sexton_runtime::attempt::Stop;
+use sexton_store::{Cancelled, Released};
 
 use super::{OpError, Ops, Principal, Result, reason};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::{OpError, Ops, Principal, Result};
-use crate::store::{CacheKey, CacheWrite, WriteIf, Written};
+use sexton_store::{CacheKey, CacheWrite, WriteIf, WriteOutcome};
 
 /// A cache entry to be written.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Ops {
             budget: None,
             now,
         };
-        let Written::Yes(version) = self.store.cache_write(write).await? else {
+        let WriteOutcome::Yes(version) = self.store.cache_write(write).await? else {
             return Err(OpError::EntryDiffers(key.key));
         };
         debug!(cache.key = %key.key, tenant = %key.tenant, version, principal = %by, "Wrote a cache entry");

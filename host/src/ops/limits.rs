@@ -1,9 +1,9 @@
 //! Finds the limits that a forced run goes past: those that keep runs of its task from starting at the moment.
 
 use super::{Ops, Result};
-use crate::run::RunState;
-use crate::task::Task;
-use crate::time::Timestamp;
+use sexton_domain::run::RunState;
+use sexton_domain::task::Task;
+use sexton_domain::time::Timestamp;
 
 /// Returns the note of a run of `task` that is forced at `now`: the limits that it goes past, in words.
 pub(super) async fn exceeded_limits(ops: &Ops, task: &Task, now: Timestamp) -> Result<String> {

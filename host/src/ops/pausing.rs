@@ -3,9 +3,9 @@
 use tracing::info;
 
 use super::{OpError, Ops, Principal, Result, reason};
-use crate::pause::{PauseTarget, PausedBy};
-use crate::supervision::Pause;
-use crate::task::TaskKey;
+use sexton_domain::pause::{PauseTarget, PausedBy};
+use sexton_domain::supervision::Pause;
+use sexton_domain::task::TaskKey;
 
 /// The state after a pause or a resume.
 #[derive(Clone, Debug)]

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use tracing::debug;
 
 use super::{Ops, Principal};
-use crate::imports::{Caller, LARGEST_VALUE, RunRefused, RunRequest, RunRequests};
-use crate::run::RunId;
-use crate::store::NewRun;
-use crate::store::backlog::Waiting;
-use crate::store::rules::runs::Request;
-use crate::task::{Name, TaskKey};
-use crate::tenant::BacklogLimits;
+use sexton_domain::run::RunId;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::tenant::BacklogLimits;
+use sexton_runtime::imports::{Caller, LARGEST_VALUE, RunRefused, RunRequest, RunRequests};
+use sexton_store::NewRun;
+use sexton_store::backlog::Waiting;
+use sexton_store::rules::runs::Request;
 
 /// The runs that one attempt may enqueue: enough to fan out, too few to flood the store.
 const MOST_RUNS: u32 = 100;

@@ -3,12 +3,12 @@
 use tracing::debug;
 
 use super::{OpError, Ops, Principal, Result, limits};
-use crate::pause::PausedBy;
-use crate::run::RunId;
-use crate::store::rules::runs::Demand;
-use crate::store::{EnqueueOutcome, NewRun};
-use crate::task::TaskKey;
-use crate::time::Timestamp;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::RunId;
+use sexton_domain::task::TaskKey;
+use sexton_domain::time::Timestamp;
+use sexton_store::rules::runs::Demand;
+use sexton_store::{EnqueueOutcome, NewRun};
 
 /// The requested run.
 #[derive(Clone, Debug, Default)]

@@ -3,10 +3,10 @@
 use tracing::info;
 
 use super::{OpError, Ops, Principal, Result};
-use crate::schedule::request::{Request, Requested};
-use crate::store::StoreError;
-use crate::store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleInfo, ScheduleKey};
-use crate::task::{Name, TaskKey};
+use sexton_domain::schedule::request::{Request, Requested};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_store::StoreError;
+use sexton_store::added::{AddSchedule, Added, Reset, ScheduleError, ScheduleInfo, ScheduleKey};
 
 /// A schedule to be added.
 #[derive(Clone, Debug)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pause::PauseTarget;
-use crate::run::Cause;
-use crate::store::hosts::{Announcement, HostRecord};
-use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{CacheKey, NewRun, WriteIf};
 use crate::testkit::{self, TestClock, name, task_key};
-use crate::time::Timestamp;
+use sexton_domain::pause::PauseTarget;
+use sexton_domain::run::Cause;
+use sexton_domain::time::Timestamp;
+use sexton_store::hosts::{Announcement, HostRecord};
+use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use sexton_store::{CacheKey, NewRun, WriteIf};
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -143,7 +143,7 @@ async fn a_run_past_limits_is_due_now() {
 async fn a_drain_reaches_this_host_at_once_and_others_by_the_store() {
     let rig = Rig::with(&[]);
     rig.announce().await;
-    let is_asked = async || tokio::time::timeout(Duration::ZERO, rig.ops.duty.asked()).await.is_ok();
+    let is_asked = async || tokio::time::timeout(Duration::ZERO, rig.ops.duty.look_requested()).await.is_ok();
     let draining = async || {
         let hosts = rig.ops.store.hosts().await.unwrap();
         hosts.into_iter().filter(|info| info.draining).map(|info| info.host.name).collect::<Vec<_>>()

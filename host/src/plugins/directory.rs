@@ -17,8 +17,6 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{debug, info, warn};
 
-use crate::harmless;
-use crate::lengths;
 use crate::plugins::loading::{Loading, Next};
 use crate::plugins::registry::{Registry, Version};
 use crate::plugins::retries::Retries;
@@ -27,10 +25,12 @@ use crate::plugins::settling::{SETTLE, Settling};
 use crate::plugins::sink::Sink;
 use crate::plugins::source::{Files, Listing, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
-use crate::runtime::Runtime;
-use crate::supervisor::{Panic, Supervisor, rests, works};
-use crate::task::Name;
-use crate::time::Clock;
+use sexton_domain::lengths;
+use sexton_domain::task::Name;
+use sexton_domain::time::Clock;
+use sexton_runtime::runtime::Runtime;
+use sexton_system::harmless;
+use sexton_system::supervisor::{Panic, Supervisor, rests, works};
 
 /// The interval of looks without a notification.
 const POLL: Duration = Duration::from_secs(5);

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use super::manifest::Manifest;
 use super::source::{Listing, MAX_MANIFEST, list};
 use crate::config;
-use crate::regular_file;
-use crate::runtime::{ComponentSummary, Kind};
-use crate::schedule::Chain;
-use crate::task::{Name, Task};
-use crate::time::Timestamp;
+use sexton_domain::schedule::Chain;
+use sexton_domain::task::{Name, Task};
+use sexton_domain::time::Timestamp;
+use sexton_runtime::runtime::{ComponentSummary, Kind};
+use sexton_system::regular_file;
 
 /// The warning for a manifest without a component.
 pub const NO_COMPONENT: &str = "there is no component beside it, so imports and grants were not compared";

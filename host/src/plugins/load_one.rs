@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::inspect::directory;
 use super::registry::{Loaded, Registry};
 use super::source::{Source, list};
-use crate::runtime::Runtime;
-use crate::schedule::Trigger;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::schedule::Trigger;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
+use sexton_runtime::runtime::Runtime;
 
 /// Loads the plugin `file` (`NAME.wasm`, with the manifest beside it if there is one) into `registry`, as a host would.
 ///

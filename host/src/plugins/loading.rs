@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::supervisor::{Panic, caught};
+use sexton_system::supervisor::{Panic, caught};
 
 /// The number of plugins that are read and loaded at once. Compiling one takes a core.
 const LOADING: usize = 2;

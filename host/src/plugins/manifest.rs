@@ -23,13 +23,10 @@ use wrong::Wrong;
 use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
-use crate::retry::RetryPolicy;
-use crate::schedule::{CatchUp, Chain, Dst, Trigger, parse};
-use crate::supervision::Supervision;
-use crate::task::{Budget, Directory, Grants, Limits, Name, Overlap, Quota, Task, TaskKey};
-
-/// The number of concurrent runs of a task without a schedule, unless its manifest says otherwise.
-const ON_DEMAND_AT_ONCE: u32 = 16;
+use sexton_domain::retry::RetryPolicy;
+use sexton_domain::schedule::{Chain, Dst, Trigger, parse};
+use sexton_domain::supervision::Supervision;
+use sexton_domain::task::{Budget, Directory, Grants, Limits, Name, Overlap, Quota, Task};
 
 /// The contents of a manifest.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +81,7 @@ impl Manifest {
     /// Returns the manifest of a plugin without one: one task with the plugin's name, on demand only, with default
     /// limits and no grants.
     pub fn for_plugin_without(plugin: &Name) -> Self {
-        Self { drafts: vec![blank(plugin.clone())], chains: Vec::new() }
+        Self { drafts: vec![Task::on_demand(plugin.clone())], chains: Vec::new() }
     }
 
     /// Returns whether the manifest defines tasks. If it does not, its plugin has the same task as one without a
@@ -131,35 +128,9 @@ pub fn schema() -> String {
     text
 }
 
-/// Creates a task that has only a name.
-/// Returns a task as a manifest without a word about it has it: it runs on demand, in the plugin of its name.
-pub(crate) fn blank(name: Name) -> Task {
-    Task {
-        plugin: name.clone(),
-        key: TaskKey { tenant: Name::default_tenant(), task: name },
-        description: None,
-        trigger: Trigger::OnDemand,
-        zone: chrono_tz::Tz::UTC,
-        overlap: Overlap::Allow(ON_DEMAND_AT_ONCE),
-        timing: Default::default(),
-        catch_up: CatchUp::None,
-        retry: RetryPolicy::default(),
-        supervision: Supervision::default(),
-        runs_on: Vec::new(),
-        remarks: Vec::new(),
-        limits: Limits::default(),
-        budget: Default::default(),
-        grants: Grants::default(),
-        settings: Default::default(),
-        input: Vec::new(),
-        args: Vec::new(),
-        env: Default::default(),
-    }
-}
-
 fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     let place = format!("tasks.{name}");
-    let mut draft = blank(name);
+    let mut draft = Task::on_demand(name);
     let timing = timing::Written::take(&mut task);
     draft.input = input(&task, &place)?;
     if let Some(trigger) = trigger(&task, &place)? {

@@ -24,13 +24,13 @@ use tokio::task::JoinSet;
 use crate::plugins::directory::Directory;
 use crate::plugins::registry::Registry;
 use crate::plugins::sink::{Publishing, Sink};
-use crate::private;
-use crate::regular_file;
-use crate::store::Store;
-use crate::supervisor::caught;
-use crate::time::Clock;
 use local_cache::LocalCache;
 use publisher::{Publisher, Tenant};
+use sexton_domain::time::Clock;
+use sexton_store::Store;
+use sexton_system::private;
+use sexton_system::regular_file;
+use sexton_system::supervisor::caught;
 
 /// The parts that sharing needs.
 #[derive(Clone, Debug)]

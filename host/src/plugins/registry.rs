@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tracing::{info, warn};
 
-use crate::catalog::Catalog;
-use crate::harmless;
 use crate::plugins::PluginInfo;
-use crate::runtime::{Component, Prepared};
-use crate::schedule::Chain;
-use crate::task::{Name, Task, TaskKey};
-use crate::tenant::Tenants;
-use crate::time::Timestamp;
+use sexton_domain::schedule::Chain;
+use sexton_domain::task::{Name, Task, TaskKey};
+use sexton_domain::tenant::Tenants;
+use sexton_domain::time::Timestamp;
+use sexton_runtime::catalog::Catalog;
+use sexton_runtime::runtime::{Component, Prepared};
+use sexton_system::harmless;
 
 /// The longest reason that is kept, in bytes. A component may bring any number of names of any length.
 const LONGEST_REASON: usize = 4 << 10;

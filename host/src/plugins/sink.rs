@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
-use crate::harmless;
 use crate::plugins::directory::LoadResult;
 use crate::plugins::registry::{Loaded, REASON_IN_LOG, Registry, Version, cut};
 use crate::plugins::source::Rejected;
-use crate::store::published::PublishedPlugin;
-use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::Timestamp;
+use sexton_store::published::PublishedPlugin;
+use sexton_system::harmless;
 
 /// The destination of a directory's plugins.
 #[derive(Debug)]

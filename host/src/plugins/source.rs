@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::plugins::manifest::Manifest;
 use crate::plugins::registry::{Ready, Version};
-use crate::regular_file;
-use crate::runtime::Runtime;
-use crate::schedule::Chain;
-use crate::task::{Name, Task};
+use sexton_domain::schedule::Chain;
+use sexton_domain::task::{Name, Task};
+use sexton_runtime::runtime::Runtime;
+use sexton_system::regular_file;
 
 /// The time for which a file must not have changed before it is read.
 pub(super) const QUIET: Duration = Duration::from_millis(150);

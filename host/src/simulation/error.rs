@@ -17,8 +17,8 @@ pub enum SimulationError {
     NoHost(String),
 }
 
-impl From<crate::store::StoreError> for SimulationError {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<sexton_store::StoreError> for SimulationError {
+    fn from(error: sexton_store::StoreError) -> Self {
         Self::NoHost(error.to_string())
     }
 }

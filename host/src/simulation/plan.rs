@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::SimulationError;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// A plugin, a stretch of time, and the events of its host in that time.
 #[derive(Clone, Debug)]

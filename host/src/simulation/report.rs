@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::error::SimulationError;
 use super::plan::Plan;
-use crate::catalog::Catalog;
 use crate::machine::scheduler::PUNCTUAL;
-use crate::run::{Outcome, RunId, RunState};
-use crate::schedule::Look;
-use crate::store::{RunFilter, RunInfo, Store, TaskState};
-use crate::task::{Task, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::run::{Outcome, RunId, RunState};
+use sexton_domain::schedule::Look;
+use sexton_domain::task::{Task, TaskKey};
+use sexton_domain::time::Timestamp;
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{RunFilter, RunInfo, Store, TaskState};
 
 /// The runs that are read at once.
 const PAGE: usize = 500;

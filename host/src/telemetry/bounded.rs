@@ -13,7 +13,7 @@ use tracing::callsite::Identifier;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::OptionalWriter;
 
-use crate::supervisor::{AfterPanic, Supervisor};
+use sexton_system::supervisor::{AfterPanic, Supervisor};
 
 /// The number of lines that a place may log.
 #[derive(Clone, Copy)]

@@ -13,8 +13,11 @@ use crate::markdown::{self, Page};
 /// The book's table of contents.
 const CONTENTS: &str = "docs/SUMMARY.md";
 
-/// The document whose every path must exist, and the directory that its paths may be relative to.
-const MAP: (&str, &str) = ("ARCHITECTURE.md", "host/src");
+/// The document whose every path must exist.
+const MAP: &str = "ARCHITECTURE.md";
+
+/// The directories that the paths of [`MAP`] may be relative to: those of the host's crates.
+const CRATES: &[&str] = &["host/src", "host/domain/src", "host/runtime/src", "host/store/src", "host/system/src"];
 
 /// The most characters of a line of prose, as `rustfmt.toml` has them for code.
 const WIDTH: usize = 120;
@@ -120,17 +123,15 @@ fn contents(pages: &BTreeMap<String, Page>, faults: &mut Vec<String>) {
 
 /// Every path that the map of the code names exists.
 fn map(repository: &Path, pages: &BTreeMap<String, Page>, faults: &mut Vec<String>) {
-    let (name, base) = MAP;
-    let Some(page) = pages.get(name) else { return };
+    let Some(page) = pages.get(MAP) else { return };
     let is_path = |code: &str| {
         let plain = code.chars().all(|sign| sign.is_ascii_alphanumeric() || "/._-".contains(sign));
         plain && (code.contains('/') || [".rs", ".md", ".wit", ".sql"].iter().any(|end| code.ends_with(end)))
     };
     for code in page.code.iter().filter(|code| is_path(&code.target)) {
-        let exists =
-            [repository.join(&code.target), repository.join(base).join(&code.target)].iter().any(|p| p.exists());
-        if !exists {
-            faults.push(format!("{name}:{}: there is no file `{}`", code.line, code.target));
+        let places = ["."].iter().chain(CRATES);
+        if !places.into_iter().any(|place| repository.join(place).join(&code.target).exists()) {
+            faults.push(format!("{MAP}:{}: there is no file `{}`", code.line, code.target));
         }
     }
 }

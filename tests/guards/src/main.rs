@@ -29,7 +29,7 @@ fn run(root: &Path) -> Result<bool> {
     let report = check::all(&code, &HOUSE);
     let prose = prose::check(root, AREAS, prose::PATTERNS)?;
     let (unread, links) = documents::check(root)?;
-    let duplicates = duplicates::between(&code, &["sexton", "store", "sqlite"], &["sexton", "store", "postgres"]);
+    let duplicates = duplicates::between(&code, &["sexton_store", "sqlite"], &["sexton_store", "postgres"]);
     let bare = statements::check(root)?;
     let others = [&prose.faults, &unread, &duplicates, &bare];
     let faults = report.faults.len() + others.iter().map(|found| found.len()).sum::<usize>();

@@ -11,7 +11,7 @@ use regex_lite::Regex;
 use crate::files;
 
 /// The code that has statements.
-const STORES: &str = "host/src/store";
+const STORES: &str = "host/store/src";
 
 /// Comparisons of a column that holds an enumeration with a number, either way round.
 const BARE: [&str; 3] = [
@@ -71,8 +71,8 @@ mod tests {
     /// Checks a repository whose store has this file.
     fn faults(text: &str) -> Vec<String> {
         let place = tempfile::tempdir().expect("a directory");
-        for (name, text) in [("store.rs", text), ("http.rs", "const A: &str = \"state = 1\";\n")] {
-            let path = place.path().join("host/src").join(name);
+        for (name, text) in [("host/store/src/a.rs", text), ("host/src/http.rs", "const A: &str = \"state = 1\";\n")] {
+            let path = place.path().join(name);
             fs::create_dir_all(path.parent().expect("it lies in a directory")).expect("a directory");
             fs::write(path, text).expect("a file");
         }
@@ -92,7 +92,7 @@ mod tests {
             "SELECT 1 FROM locks WHERE kind IS NOT 0",
         ] {
             let found = faults(&format!("fn f() {{\n    g(format!(\"{planted}\"));\n}}\n"));
-            assert!(found.len() == 1 && found[0].starts_with("host/src/store.rs:2: `"), "{planted}: {found:?}");
+            assert!(found.len() == 1 && found[0].starts_with("host/store/src/a.rs:2: `"), "{planted}: {found:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::cli::client::Client;
 use crate::cli::error::CliError;
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 /// The default address of a host's API.
 pub(in crate::cli) const DEFAULT_URL: &str = "http://127.0.0.1:7070";

@@ -8,9 +8,9 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::ListArgs;
-use crate::lengths;
-use crate::run::{RunId, RunState};
-use crate::task::Name;
+use sexton_domain::lengths;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::task::Name;
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct RunsArgs {
@@ -198,13 +198,6 @@ impl FromStr for RunOrTask {
             return run_id(text).map(Self::Run);
         }
         Name::new(text).map(Self::Task).map_err(|e| e.to_string())
-    }
-}
-
-impl FromStr for Name {
-    type Err = crate::task::BadName;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::new(text)
     }
 }
 

@@ -8,8 +8,8 @@ use chrono_tz::Tz;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::{ListArgs, TenantCommand};
-use crate::schedule::zone;
-use crate::task::Name;
+use sexton_domain::schedule::zone;
+use sexton_domain::task::Name;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(in crate::cli) enum ScheduleCommand {

@@ -14,8 +14,8 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::screen::Screen;
 use crate::http::api_types::attempts::LogEvent;
 use crate::http::api_types::runs::{RunDetail, RunShape, Runs};
-use crate::run::{RunId, RunState};
-use crate::task::Name;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::task::Name;
 
 /// The interval at which a followed task is checked for new runs.
 const LOOK: Duration = Duration::from_millis(500);

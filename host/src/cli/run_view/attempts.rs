@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::attempt::LogLine;
 use crate::cli::logs::line_text;
 use crate::cli::screen::{Screen, one_line, safe};
 use crate::http::api_types::approximate;
 use crate::http::api_types::attempts::{AttemptShape, CappedTextShape, LogEvent};
-use crate::lengths;
-use crate::runtime::is_of_author;
+use sexton_domain::lengths;
+use sexton_runtime::attempt::LogLine;
+use sexton_runtime::runtime::is_of_author;
 
 use super::table;
 

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::micros;
-use crate::run::{Accounts, CappedText, Outcome, Report};
-use crate::store::AttemptInfo;
-use crate::time::Timestamp;
+use sexton_domain::run::{Accounts, CappedText, Outcome, Report};
+use sexton_domain::time::Timestamp;
+use sexton_store::AttemptInfo;
 
 /// An attempt that has ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]

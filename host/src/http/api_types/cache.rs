@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::EntryInfo;
-use crate::time::Timestamp;
+use sexton_domain::time::Timestamp;
+use sexton_store::EntryInfo;
 
 /// `GET /v1/cache`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

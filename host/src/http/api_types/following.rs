@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::millis;
-use crate::pause::{PausedBy, Pauses};
-use crate::run::{RunId, RunState};
-use crate::schedule::{AwaitedRun, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
-use crate::store::{AwaitedRunState, RunKey, TriggerState};
-use crate::task::{Name, Task, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::pause::{PausedBy, Pauses};
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::schedule::{AwaitedRun, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};
+use sexton_domain::task::{Name, Task, TaskKey};
+use sexton_domain::time::Timestamp;
+use sexton_store::{AwaitedRunState, RunKey, TriggerState};
 
 /// `GET /v1/chains`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,7 +153,7 @@ impl ChainShape {
         let task = chain.task(begun.link);
         let waits_for = (begun.awaits.is_none() && missing(&task))
             .then(|| format!("no plugin that loads has a task `{}`", task.task));
-        let link = |(link, last): (&crate::schedule::Link, Option<LinkEnd>)| LinkShape {
+        let link = |(link, last): (&sexton_domain::schedule::Link, Option<LinkEnd>)| LinkShape {
             task: link.task.clone(),
             success_cooldown_ms: millis(link.cooldowns.success),
             fail_cooldown_ms: millis(link.cooldowns.fail),

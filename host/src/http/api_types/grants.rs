@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::task::{Budget, Directory, Grants, HttpHost, Pattern};
+use sexton_domain::task::{Budget, Directory, Grants, HttpHost, Pattern};
 
 /// Limits of all runs of a task on one host together. Without a number there is no limit.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::FailureBody;
 use super::pauses::PauseShape;
 use super::store::StoreShape;
-use crate::run::RunState;
-use crate::supervisor::{Fault, Hung};
-use crate::time::Timestamp;
+use sexton_domain::run::RunState;
+use sexton_domain::time::Timestamp;
+use sexton_system::supervisor::{Fault, Hung};
 
 /// `GET /v1/host`.
 #[derive(Clone, Debug, Serialize)]

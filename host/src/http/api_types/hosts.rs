@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::hosts::{HostInfo, HostRecord};
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
+use sexton_store::hosts::{HostInfo, HostRecord};
 
 /// `GET /v1/hosts`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Activity, RunHandle};
-use crate::run::RunId;
-use crate::runtime::{Diagnosis, SampleInfo};
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::run::RunId;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
+use sexton_runtime::attempt::{Activity, RunHandle};
+use sexton_runtime::runtime::{Diagnosis, SampleInfo};
 
 use super::{micros, millis};
 

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::RunId;
-use crate::store;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::run::RunId;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
+use sexton_store as store;
 
 /// `GET /v1/locks`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

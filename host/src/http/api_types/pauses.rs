@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pause::PausedBy;
-use crate::supervision::Pause;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::supervision::Pause;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// `POST /v1/tasks/{task}/pause` and `/resume`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

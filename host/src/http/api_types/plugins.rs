@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plugins::PluginInfo;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// `GET /v1/plugins`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

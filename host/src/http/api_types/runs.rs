@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempts::AttemptShape;
-use crate::pause::PausedBy;
-use crate::run::{Cause, HeldBack, Outcome, RunId, RunState};
-use crate::store::RunInfo;
-use crate::task::{Name, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::{Cause, HeldBack, Outcome, RunId, RunState};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::Timestamp;
+use sexton_store::RunInfo;
 
 /// `GET /v1/runs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

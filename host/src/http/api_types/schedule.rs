@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::timing::local;
 use super::{Due, TriggerShape};
-use crate::schedule::explain::{Fire, Mark};
-use crate::schedule::parse::ParsedSchedule;
-use crate::time::Timestamp;
+use sexton_domain::schedule::explain::{Fire, Mark};
+use sexton_domain::schedule::parse::ParsedSchedule;
+use sexton_domain::time::Timestamp;
 
 /// `GET /v1/schedule/explain`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::schedule::MarkShape;
 use super::timing::{self, local};
 use super::{Due, TriggerShape, millis};
-use crate::schedule::request::Request;
-use crate::schedule::{Definition, explain, plausible};
-use crate::store::added::ScheduleInfo;
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::schedule::request::Request;
+use sexton_domain::schedule::{Definition, explain, plausible};
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
+use sexton_store::added::ScheduleInfo;
 
 /// The body of `PUT /v1/schedules/{key}` and `POST /v1/schedules`. Durations have a unit; instants are RFC 3339 or `in
 /// 2h`.

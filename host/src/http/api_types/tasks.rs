@@ -8,13 +8,13 @@ use super::millis;
 use super::runs::HeldBackShape;
 use super::schedule::MarkShape;
 use super::timing::{self, Around};
-use crate::lengths;
-use crate::pause::{PausedBy, Pauses};
-use crate::run::{Outcome, RunId, RunState};
-use crate::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
-use crate::store::{LatestRuns, RunInfo, TaskState};
-use crate::task::{Limits, Name, Overlap, Task};
-use crate::time::Timestamp;
+use sexton_domain::lengths;
+use sexton_domain::pause::{PausedBy, Pauses};
+use sexton_domain::run::{Outcome, RunId, RunState};
+use sexton_domain::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
+use sexton_domain::task::{Limits, Name, Overlap, Task};
+use sexton_domain::time::Timestamp;
+use sexton_store::{LatestRuns, RunInfo, TaskState};
 
 /// `GET /v1/tasks`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::runs::HeldBackShape;
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 /// `GET /v1/tenants`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, FailureBody};
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 /// Checks that `value` is written as `json`, whose lines are indented for people.
 #[track_caller]

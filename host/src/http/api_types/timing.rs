@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::schedule::MarkShape;
 use super::{Due, approximate, millis};
-use crate::lengths;
-use crate::schedule::{SET_BACK, Timing, explain, plausible};
-use crate::store::added::ScheduleInfo;
-use crate::task::{Name, Task};
-use crate::time::Timestamp;
+use sexton_domain::lengths;
+use sexton_domain::schedule::{SET_BACK, Timing, explain, plausible};
+use sexton_domain::task::{Name, Task};
+use sexton_domain::time::Timestamp;
+use sexton_store::added::ScheduleInfo;
 
 /// Bounds on when a task is due, and how much later its runs start. A missing bound is `None`.
 #[derive(Clone, Debug, Serialize)]

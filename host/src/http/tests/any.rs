@@ -3,8 +3,8 @@
 //!
 //! `PROPTEST_CASES=100000` runs it for longer. `fuzz/` does the same with coverage.
 
-use crate::store::history::History as _;
-use crate::store::runs::Runs as _;
+use sexton_store::history::History as _;
+use sexton_store::runs::Runs as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use tower::ServiceExt as _;
 
 use super::{NOW, Rig};
-use crate::run::RunState;
-use crate::store::RunFilter;
+use sexton_domain::run::RunState;
+use sexton_store::RunFilter;
 
 /// The number of queries that the store answers before it ends the runs that a request may be waiting for. A request
 /// that does not wait makes fewer, so it meets the runs as they are.

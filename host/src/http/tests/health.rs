@@ -80,7 +80,7 @@ async fn health_fails_while_a_loop_hangs_and_says_which() {
     let part = rig.supervisor.part("sweeper", stop, move || {
         let begins = Arc::clone(&begins);
         async move {
-            crate::supervisor::works();
+            sexton_system::supervisor::works();
             begins.notify_one();
             std::future::pending().await
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::machine::drain::Duty;
-use crate::store::hosts::{Announcement, HostRecord, Hosts as _};
+use sexton_store::hosts::{Announcement, HostRecord, Hosts as _};
 
 impl Rig {
     /// Announces a host that counts as present for `alive_for` from now.

@@ -8,9 +8,9 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::attempt::{LogLine, RunHandle};
-use crate::lifecycle::Transition;
-use crate::run::{Outcome, Output, RunId};
+use sexton_domain::lifecycle::Transition;
+use sexton_domain::run::{Outcome, Output, RunId};
+use sexton_runtime::attempt::{LogLine, RunHandle};
 
 use super::{BOUND, NOW, Rig, report, request};
 

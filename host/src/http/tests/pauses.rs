@@ -1,6 +1,6 @@
 //! Tests pauses of many tasks, forced runs, and a host that a signal paused.
 
-use crate::store::tasks::Tasks as _;
+use sexton_store::tasks::Tasks as _;
 
 use super::*;
 
@@ -52,7 +52,7 @@ async fn an_unclear_pause_pauses_no_task() {
         assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (status, &json!(code)), "{path}");
     }
     assert_eq!(rig.get("/v1/pause").await.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(rig.store.pauses().await.unwrap(), crate::pause::Pauses::default());
+    assert_eq!(rig.store.pauses().await.unwrap(), sexton_domain::pause::Pauses::default());
     let long = format!("/v1/pause?why={}", "x".repeat(201));
     assert_eq!(rig.post(&long, "").await.status, StatusCode::BAD_REQUEST);
 }

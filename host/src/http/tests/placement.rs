@@ -1,7 +1,7 @@
 //! Tests runs that are for hosts with certain labels.
 
 use super::*;
-use crate::store::hosts::{Announcement, HostRecord, Hosts};
+use sexton_store::hosts::{Announcement, HostRecord, Hosts};
 
 fn gpu() -> Name {
     Name::new("gpu").unwrap()

@@ -1,7 +1,7 @@
 //! Tests added schedules, at an instant that does not move.
 
 use super::*;
-use crate::store::added::{AddSchedule, AddedSchedules as _, ScheduleFilter};
+use sexton_store::added::{AddSchedule, AddedSchedules as _, ScheduleFilter};
 
 impl Rig {
     async fn put_schedule(&self, path: &str, body: &Value) -> Answer {

@@ -1,9 +1,9 @@
 //! Tests budgets with a clock that is moved by hand.
 
 use crate::plugins::manifest::Manifest;
-use crate::run::Cause;
-use crate::tenant::TenantLimits;
 use crate::testkit::{TestClock, first_claim as claim, handle, name};
+use sexton_domain::run::Cause;
+use sexton_domain::tenant::TenantLimits;
 
 use super::*;
 

@@ -15,14 +15,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::catalog::{Catalog, Tasks};
 use crate::machine::host_pause::HostPause;
-use crate::schedule::{AddedDue, Definition, SET_BACK};
-use crate::store::Store;
-use crate::store::added::{DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleProgress};
-use crate::supervisor::{rests, works};
-use crate::task::Task;
-use crate::time::{Clock, Timestamp};
+use sexton_domain::schedule::{AddedDue, Definition, SET_BACK};
+use sexton_domain::task::Task;
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::catalog::{Catalog, Tasks};
+use sexton_store::Store;
+use sexton_store::added::{DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleProgress};
+use sexton_system::supervisor::{rests, works};
 use timer_heap::{Plan, Slot, Timer, TimerHeap};
 
 /// The longest sleep, and the interval at which changes by other hosts are looked for.
@@ -335,6 +335,6 @@ impl Timer {
 }
 
 fn instant(at: Timestamp) -> Definition {
-    let trigger = crate::schedule::Trigger::At(at);
+    let trigger = sexton_domain::schedule::Trigger::At(at);
     Definition::of(trigger, chrono_tz::Tz::UTC).expect("an instant can be added")
 }

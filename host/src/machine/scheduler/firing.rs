@@ -7,11 +7,11 @@ use tracing::{debug, info, warn};
 
 use super::Scheduler;
 use super::timetable::Progress;
-use crate::lengths;
-use crate::schedule::{Due, Look, SET_BACK};
-use crate::store::{EnqueueOutcome, Fire, FireOutcome, NewRun};
-use crate::task::Task;
-use crate::time::Timestamp;
+use sexton_domain::lengths;
+use sexton_domain::schedule::{Due, Look, SET_BACK};
+use sexton_domain::task::Task;
+use sexton_domain::time::Timestamp;
+use sexton_store::{EnqueueOutcome, Fire, FireOutcome, NewRun};
 
 /// An instant that is dealt with this soon after it was due was not missed.
 pub const PUNCTUAL: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ impl Scheduler {
         task: &Arc<Task>,
         before: &Progress,
         now: Timestamp,
-    ) -> crate::store::Result<(Progress, Option<Timestamp>)> {
+    ) -> sexton_store::Result<(Progress, Option<Timestamp>)> {
         let plan = task.plan();
         let due = plan.due(Look { cursor: before.cursor, now, grace: PUNCTUAL }, before.fired);
         let mut progress = Progress { cursor: Some(due.cursor), ..before.clone() };
@@ -76,7 +76,7 @@ impl Scheduler {
     }
 
     /// Logs which instants were missed and are not made up for, and stores it for people who look at the task.
-    async fn left_out(&self, task: &Task, due: &Due) -> crate::store::Result<()> {
+    async fn left_out(&self, task: &Task, due: &Due) -> sexton_store::Result<()> {
         let least = if due.uncounted { "at least " } else { "" };
         let since = due.missed_since.map(|at| format!(" since {at}")).unwrap_or_default();
         let (left_out, run) = (due.left_out, due.made_up);

@@ -11,15 +11,15 @@ use futures_util::future::join_all;
 use tracing::warn;
 
 use super::{AFTER_ERROR, LOOK_AGAIN, Scheduler};
-use crate::catalog::Catalog;
 use crate::machine::alert;
-use crate::run::RunState;
-use crate::schedule::{
+use sexton_domain::run::RunState;
+use sexton_domain::schedule::{
     AfterState, AwaitedRun, Chain, ChainState, Cooldowns, Memory, Pace, PaceDecision, Timing, Trigger,
 };
-use crate::store::{self, Admit, Fire, FireOutcome, NewRun, RunKey, TriggerState, UpdateMemory};
-use crate::task::{Overlap, Task, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::task::{Overlap, Task, TaskKey};
+use sexton_domain::time::Timestamp;
+use sexton_runtime::catalog::Catalog;
+use sexton_store::{self as store, Admit, Fire, FireOutcome, NewRun, RunKey, TriggerState, UpdateMemory};
 
 /// Looks that hints cause take at most this fraction of the scheduler's time: a tenth.
 const SHARE: u32 = 10;

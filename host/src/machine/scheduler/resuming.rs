@@ -8,10 +8,10 @@ use tracing::warn;
 use super::Scheduler;
 use super::timetable::{Progress, Timetable};
 use crate::machine::host_pause::EndedPause;
-use crate::schedule::Trigger;
-use crate::store::{Fire, NewRun, Result};
-use crate::task::Task;
-use crate::time::Timestamp;
+use sexton_domain::schedule::Trigger;
+use sexton_domain::task::Task;
+use sexton_domain::time::Timestamp;
+use sexton_store::{Fire, NewRun, Result};
 
 impl Scheduler {
     /// Leaves out instants that were due during the pause, and starts one run of each task that has a schedule, as at
@@ -89,8 +89,8 @@ mod tests {
 
     use super::*;
     use crate::plugins::manifest::Manifest;
-    use crate::schedule::Timing;
-    use crate::task::Name;
+    use sexton_domain::schedule::Timing;
+    use sexton_domain::task::Name;
 
     const FROM: Timestamp = Timestamp::from_millis(1_000_000);
 

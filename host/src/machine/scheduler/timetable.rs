@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::schedule::SET_BACK;
-use crate::store::TaskState;
-use crate::task::{Task, TaskKey};
-use crate::time::Timestamp;
+use sexton_domain::schedule::SET_BACK;
+use sexton_domain::task::{Task, TaskKey};
+use sexton_domain::time::Timestamp;
+use sexton_store::TaskState;
 
 /// The progress of a task's schedule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

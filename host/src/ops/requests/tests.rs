@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::imports::testing::{grants, task};
 use crate::ops::tests::Rig;
-use crate::run::Cause;
-use crate::store::rules::runs::RequestKey;
-use crate::task::Grants;
-use crate::tenant::{TenantLimits, Tenants};
-use crate::testkit::task_key;
-use crate::time::Timestamp;
+use crate::testkit::{granted_task as task, grants, task_key};
+use sexton_domain::run::Cause;
+use sexton_domain::task::Grants;
+use sexton_domain::tenant::{TenantLimits, Tenants};
+use sexton_domain::time::Timestamp;
+use sexton_store::rules::runs::RequestKey;
 
 /// Creates the caller `name` in the run `run`, with `grants`.
 fn caller(name: &str, run: i64, grants: Grants) -> Caller {

@@ -1,22 +1,19 @@
 //! Tests a directory with a plugin whose load panics.
 
 use super::*;
-use crate::clock::SystemClock;
-use crate::imports::Services;
-use crate::imports::testing::RecordedRequests;
-use crate::runtime::{Compiler, RuntimeConfig};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::tenant::Tenants;
+use crate::ops::Ops;
+use sexton_domain::tenant::Tenants;
+use sexton_runtime::imports::Services;
+use sexton_runtime::runtime::{Compiler, RuntimeConfig};
+use sexton_store::sqlite::{SqliteOptions, SqliteStore};
+use sexton_system::clock::SystemClock;
 
 fn runtime(place: &Path) -> Arc<Runtime> {
-    let services = Services {
-        store: SqliteStore::open(place.join("store.db"), &SqliteOptions::default()).unwrap(),
-        clock: Arc::new(SystemClock),
-        run_requests: Arc::new(RecordedRequests::default()),
-        tenants: Arc::new(Tenants::only_default(1 << 20)),
-        lock_waits: Arc::default(),
-        virtual_time: None,
-    };
+    let store = SqliteStore::open(place.join("store.db"), &SqliteOptions::default()).unwrap();
+    let (tenants, clock) = (Arc::new(Tenants::only_default(1 << 20)), Arc::new(SystemClock));
+    let ops = Ops::new("one".to_owned(), store.clone(), Arc::default(), Arc::clone(&tenants), clock.clone());
+    let services =
+        Services { store, clock, run_requests: Arc::new(ops), tenants, lock_waits: Arc::default(), virtual_time: None };
     let config = RuntimeConfig {
         code_cache: place.join("code"),
         guest_threads: 1,

@@ -13,8 +13,8 @@ use toml::Spanned;
 
 use super::wrong::Wrong;
 use crate::config::kinds::{Count, Kind, Line, Of, Period, Scalar, YEAR_MS};
-use crate::schedule::{BETWEEN_ROUNDS, Chain, Cooldowns, Link, OnFailure, Pace};
-use crate::task::{Name, TaskKey};
+use sexton_domain::schedule::{BETWEEN_ROUNDS, Chain, Cooldowns, Link, OnFailure, Pace};
+use sexton_domain::task::{Name, TaskKey};
 
 /// At most a hundred times a second, and at least once a year.
 type Pause = Period<10, YEAR_MS>;

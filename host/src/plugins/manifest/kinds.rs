@@ -8,9 +8,9 @@ use chrono_tz::Tz;
 use schemars::{Schema, json_schema};
 
 use crate::config::kinds::{Kind, Period, Scalar};
-use crate::schedule::instant_parser::{AbsoluteInstant, BadInstantText};
-use crate::schedule::{CatchUp, Dst, Trigger, parse, zone_named};
-use crate::task::{HttpHost, Overlap, Pattern};
+use sexton_domain::schedule::instant_parser::{AbsoluteInstant, BadInstantText};
+use sexton_domain::schedule::{CatchUp, Dst, Trigger, parse, zone_named};
+use sexton_domain::task::{HttpHost, Overlap, Pattern};
 
 /// A crontab(5) expression.
 pub(super) struct Cron;

@@ -3,10 +3,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::schedule::{Cooldowns, Link, OnFailure, Pace};
-use crate::schedule::{Crontab, Timing};
-use crate::task::{Budget, HttpHost, Pattern};
-use crate::time::Timestamp;
+use sexton_domain::schedule::{CatchUp, Crontab, Timing};
+use sexton_domain::schedule::{Cooldowns, Link, OnFailure, Pace};
+use sexton_domain::task::{Budget, HttpHost, Pattern, TaskKey};
+use sexton_domain::time::Timestamp;
 
 mod broken;
 mod reference;

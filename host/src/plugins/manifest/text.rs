@@ -15,7 +15,7 @@ use super::kinds::{
 };
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
 use crate::config::names::Label;
-use crate::task::Name;
+use sexton_domain::task::Name;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

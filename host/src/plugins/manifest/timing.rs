@@ -9,8 +9,8 @@ use toml::Spanned;
 use super::text::TaskText;
 use super::wrong::Wrong;
 use crate::config::kinds::{Kind, Of};
-use crate::schedule::instant_parser::AbsoluteInstant;
-use crate::schedule::{CatchUp, Timing, Trigger};
+use sexton_domain::schedule::instant_parser::AbsoluteInstant;
+use sexton_domain::schedule::{CatchUp, Timing, Trigger};
 
 /// A value and its position in the text.
 type At<T> = Option<(Range<usize>, T)>;

@@ -7,10 +7,10 @@ use tracing::warn;
 
 use super::publisher::Publisher;
 use crate::plugins::sink::Fingerprint;
-use crate::runtime::digest;
-use crate::store::Result;
-use crate::store::published::{PluginKey, PublishedPlugin};
-use crate::time::Timestamp;
+use sexton_domain::time::Timestamp;
+use sexton_runtime::runtime::digest;
+use sexton_store::Result;
+use sexton_store::published::{PluginKey, PublishedPlugin};
 
 /// The wait before another try to fetch a plugin.
 const FETCH_AGAIN: Duration = Duration::from_secs(60);

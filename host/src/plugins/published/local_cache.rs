@@ -10,9 +10,9 @@ use tracing::warn;
 
 use crate::plugins::sink::Fingerprint;
 use crate::plugins::source::{MAX_MANIFEST, list};
-use crate::private;
-use crate::regular_file;
-use crate::runtime::digest;
+use sexton_runtime::runtime::digest;
+use sexton_system::private;
+use sexton_system::regular_file;
 
 /// The fetched plugins of one tenant.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 //! host. But it is published if no other version is, so that a plugin that lies in some directory is always available.
 
 use crate::plugins::sink::Fingerprint;
-use crate::store::published::PublishedPlugin;
+use sexton_store::published::PublishedPlugin;
 
 /// The state of a plugin in the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +51,9 @@ pub(super) fn step(lies: &DirectoryState, published: Option<&PublishedPlugin>, h
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::published::PluginKey;
-    use crate::task::Name;
-    use crate::time::Timestamp;
+    use sexton_domain::task::Name;
+    use sexton_domain::time::Timestamp;
+    use sexton_store::published::PluginKey;
 
     fn mark(digest: &str) -> Fingerprint {
         Fingerprint { digest: digest.into(), manifest: "[tasks.a]".into() }

@@ -12,12 +12,12 @@ use super::Shared;
 use super::local_cache::LocalCache;
 use super::publish_policy::{self, DirectoryState, Step};
 use crate::plugins::sink::{DirectoryEvent, Fingerprint};
-use crate::regular_file;
-use crate::runtime::digest;
-use crate::store::Result;
-use crate::store::published::{PluginKey, Publish, PublishedPlugin, TOLD_FOR};
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
+use sexton_runtime::runtime::digest;
+use sexton_store::Result;
+use sexton_store::published::{PluginKey, Publish, PublishedPlugin, TOLD_FOR};
+use sexton_system::regular_file;
 
 /// The interval of looks at published plugins without a notification.
 const POLL: Duration = Duration::from_secs(5);

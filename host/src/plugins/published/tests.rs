@@ -5,12 +5,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::plugins::PluginInfo;
 use crate::plugins::sink::{DirectoryEvent, Fingerprint};
-use crate::runtime::digest;
-use crate::store::Retention;
-use crate::store::published::{PluginKey, Publish, TOLD_FOR};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::task::Name;
 use crate::testkit::TestClock;
+use sexton_domain::task::Name;
+use sexton_runtime::runtime::digest;
+use sexton_store::Retention;
+use sexton_store::published::{PluginKey, Publish, TOLD_FOR};
+use sexton_store::sqlite::{SqliteOptions, SqliteStore};
 use std::time::Duration;
 
 const LIMIT: u64 = 1000;

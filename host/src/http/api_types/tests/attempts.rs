@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{at, is_written_and_read, on_one_line};
 use crate::http::api_types::attempts::{AccountsShape, AttemptShape, LogEvent};
-use crate::run::{Accounts, CappedText, Outcome, Report};
-use crate::store::AttemptInfo;
+use sexton_domain::run::{Accounts, CappedText, Outcome, Report};
+use sexton_store::AttemptInfo;
 
 /// Returns an attempt with a value in every field.
 pub(super) fn full() -> AttemptInfo {

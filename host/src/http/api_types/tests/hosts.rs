@@ -6,11 +6,11 @@ use super::{at, is_written, is_written_and_read, name};
 use crate::http::api_types::FailureBody;
 use crate::http::api_types::host::{Health, Host};
 use crate::http::api_types::hosts::{HostShape, Hosts};
-use crate::run::RunState;
-use crate::store::StoreStats;
-use crate::store::hosts::{HostInfo, HostRecord};
-use crate::supervision::Pause;
-use crate::supervisor::{Fault, Hung};
+use sexton_domain::run::RunState;
+use sexton_domain::supervision::Pause;
+use sexton_store::StoreStats;
+use sexton_store::hosts::{HostInfo, HostRecord};
+use sexton_system::supervisor::{Fault, Hung};
 
 #[test]
 fn a_host_shows_its_runs_and_its_store() {

@@ -2,7 +2,7 @@
 
 use super::{at, is_written_and_read, name};
 use crate::http::api_types::live::{Live, LiveAttempt, Others, Stack, StackSample, StackVerdict, Wait};
-use crate::run::RunId;
+use sexton_domain::run::RunId;
 
 fn wait() -> Wait {
     Wait { call: Some("locks.acquire".to_owned()), what: Some("ledger".to_owned()), for_ms: 12 }

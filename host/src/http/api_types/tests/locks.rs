@@ -3,8 +3,8 @@
 use super::{at, is_written_and_read, name};
 use crate::http::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
 use crate::http::api_types::locks::{HeldLockShape, LockGraph, LockWaiter, Locks};
-use crate::run::RunId;
-use crate::store::{EntryInfo, HeldLock, LockKind, LockMode, LockName, LockWait};
+use sexton_domain::run::RunId;
+use sexton_store::{EntryInfo, HeldLock, LockKind, LockMode, LockName, LockWait};
 
 fn held(kind: LockKind, mode: LockMode) -> HeldLock {
     let lock = LockName { tenant: name("acme"), kind, name: "ledger".to_owned() };

@@ -2,7 +2,7 @@
 
 use super::{at, is_written_and_read, name};
 use crate::http::api_types::pauses::{Paused, PausedMany};
-use crate::pause::PausedBy;
+use sexton_domain::pause::PausedBy;
 
 #[test]
 fn a_pause_of_a_task_names_its_owner_and_its_reason() {

@@ -4,7 +4,7 @@ use super::{at, is_written_and_read, name};
 use crate::http::api_types::plugins::{PluginShape, Plugins};
 use crate::http::api_types::tenants::{TenantShape, Tenants};
 use crate::plugins::PluginInfo;
-use crate::run::HeldBack;
+use sexton_domain::run::HeldBack;
 
 #[test]
 fn a_plugin_shows_the_version_in_use_and_why_another_is_not() {

@@ -5,10 +5,10 @@ use crate::http::api_types::attempts::AttemptShape;
 use crate::http::api_types::runs::{
     HeldBackShape, InputShape, KillEffect, Killed, ReleasedRun, RunDetail, RunShape, Runs, Triggered,
 };
-use crate::pause::PausedBy;
-use crate::run::{Cause, HeldBack, Outcome, RunId, RunState};
-use crate::store::RunInfo;
-use crate::task::TaskKey;
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::{Cause, HeldBack, Outcome, RunId, RunState};
+use sexton_domain::task::TaskKey;
+use sexton_store::RunInfo;
 
 /// Returns a run with a value in every field.
 fn full() -> RunInfo {

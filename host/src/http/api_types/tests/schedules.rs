@@ -8,9 +8,9 @@ use crate::http::api_types::schedule::{Explained, FireShape};
 use crate::http::api_types::schedules::{
     AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
-use crate::pause::PausedBy;
-use crate::run::{RunId, RunState};
-use crate::schedule::{LinkEnd, OnFailure};
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::schedule::{LinkEnd, OnFailure};
 
 #[test]
 fn a_chain_shows_its_position_and_the_last_ends_of_its_links() {

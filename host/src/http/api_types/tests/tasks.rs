@@ -8,9 +8,9 @@ use crate::http::api_types::timing::Around;
 use crate::http::api_types::{
     Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape, WaitingRun,
 };
-use crate::pause::PausedBy;
-use crate::run::{HeldBack, Outcome, RunId, RunState};
-use crate::task::{Budget, Directory, Grants, HttpHost, Pattern, Quota};
+use sexton_domain::pause::PausedBy;
+use sexton_domain::run::{HeldBack, Outcome, RunId, RunState};
+use sexton_domain::task::{Budget, Directory, Grants, HttpHost, Pattern, Quota};
 
 pub(super) fn trigger() -> TriggerShape {
     TriggerShape { kind: "every".to_owned(), text: "every 10s".to_owned() }

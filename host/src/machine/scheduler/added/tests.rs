@@ -1,14 +1,15 @@
 //! Tests with a clock that a test moves, over a real store.
 
 use super::*;
-use crate::lifecycle::Transition;
-use crate::run::{Outcome, Output, RunState};
-use crate::schedule::{CatchUp, Trigger};
-use crate::store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
-use crate::store::{RunFilter, RunInfo};
-use crate::task::{Name, Overlap};
 use crate::testkit::{self, TestClock, name, task_key};
+use sexton_domain::lifecycle::Transition;
+use sexton_domain::run::{Outcome, Output, RunState};
+use sexton_domain::schedule::{CatchUp, Trigger};
+use sexton_domain::supervision::Supervision;
+use sexton_domain::task::{Name, Overlap};
+use sexton_store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
+use sexton_store::sqlite::{SqliteOptions, SqliteStore};
+use sexton_store::{ClaimRequest, Finish, RunFilter, RunInfo};
 
 /// Returns the instant `seconds` after noon on 2027-01-15 in UTC.
 fn at(seconds: i64) -> Timestamp {
@@ -132,7 +133,7 @@ async fn after_three_days_the_latest_instant_is_caught_up_under_that_policy() {
         [(CatchUp::None, vec![]), (CatchUp::Latest, vec![3 * DAY]), (CatchUp::All(9), vec![3 * DAY])]
     {
         let mut rig = Rig::new(catch_up);
-        rig.add("k", Trigger::Cron(crate::schedule::Crontab::parse("0 12 * * *").unwrap()), |_| {}).await;
+        rig.add("k", Trigger::Cron(sexton_domain::schedule::Crontab::parse("0 12 * * *").unwrap()), |_| {}).await;
         rig.look(at(0)).await;
         rig.starts_anew();
 

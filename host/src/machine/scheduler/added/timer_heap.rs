@@ -6,10 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use crate::schedule::{BadDefinition, Definition};
-use crate::store::added::ScheduleProgress;
-use crate::task::TaskKey;
-use crate::time::Timestamp;
+use sexton_domain::schedule::{BadDefinition, Definition};
+use sexton_domain::task::TaskKey;
+use sexton_domain::time::Timestamp;
+use sexton_store::added::ScheduleProgress;
 
 /// The most definitions that are cached by their text. Beyond that they are parsed again, which costs only time.
 const REMEMBERED: usize = 1 << 16;
@@ -214,7 +214,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Name;
+    use sexton_domain::task::Name;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rig::{DAY, HOUR, MINUTE, Rig, at, key};
-use crate::run::RunState;
+use sexton_domain::run::RunState;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::rig::{DAY, HOUR, MINUTE, Rig, at, key};
-use crate::run::RunState;
-use crate::store::RunInfo;
+use sexton_domain::run::RunState;
+use sexton_store::RunInfo;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -205,7 +205,7 @@ async fn a_zone_whose_rules_change_changes_only_what_is_due_from_then_on() {
     // A cursor is an instant. Two zones stand for the rules of one zone before and after its database was replaced.
     // They differ by an hour, so that the new rules have an instant between the last run and now, and one that both
     // share.
-    use crate::schedule::{CatchUp, Crontab, Look, Plan, Trigger};
+    use sexton_domain::schedule::{CatchUp, Crontab, Look, Plan, Trigger};
     let trigger = Trigger::Cron(Crontab::parse("0 */2 * * *").unwrap());
     let plan = |zone| Plan { trigger: &trigger, zone, timing: Default::default(), catch_up: CatchUp::All(9), seed: 0 };
     let look = |cursor, now| Look { cursor: Some(cursor), now, grace: SECOND };

@@ -1,8 +1,8 @@
 //! Tests a week of runs that take longer than their interval, with each overlap policy.
 
 use super::rig::{DAY, HOUR, MINUTE, Rig, at, key};
-use crate::run::RunState;
-use crate::task::Overlap;
+use sexton_domain::run::RunState;
+use sexton_domain::task::Overlap;
 
 /// Runs a week of an hourly task whose runs take 90 minutes; from the third day to the fourth it is paused.
 async fn week(overlap: &str) -> Rig {

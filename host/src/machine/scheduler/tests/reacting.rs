@@ -1,15 +1,15 @@
 //! Tests days and months of schedules that depend on earlier runs.
 
-use crate::store::runs::Runs as _;
-use crate::store::tasks::Tasks as _;
+use sexton_store::runs::Runs as _;
+use sexton_store::tasks::Tasks as _;
 use std::time::Duration;
 
 use super::world::{DAY, Goes, START, World, key};
-use crate::pause::PauseTarget;
-use crate::run::RunState;
-use crate::schedule::{ChainState, Memory};
-use crate::store::{Retention, RunInfo, Store};
-use crate::task::TaskKey;
+use sexton_domain::pause::PauseTarget;
+use sexton_domain::run::RunState;
+use sexton_domain::schedule::{ChainState, Memory};
+use sexton_domain::task::TaskKey;
+use sexton_store::{Retention, RunInfo, Store};
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)

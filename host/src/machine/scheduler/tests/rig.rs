@@ -1,5 +1,6 @@
 //! Provides hosts that share a store, a clock that a test sets, and runs that take as long as a test says.
 
+use crate::testkit;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,17 +8,18 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use crate::lifecycle::Transition;
 use crate::machine::executor::report_without_guest;
 use crate::machine::scheduler::Scheduler;
 use crate::machine::scheduler::timetable::Timetable;
 use crate::plugins::manifest::Manifest;
-use crate::run::{Claim, ClaimKey, Outcome, Output, RunState};
-use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, RunFilter, RunInfo, Store, TaskState};
-use crate::task::{Name, TaskKey};
-use crate::testkit::{self, TestClock};
-use crate::time::{Clock, Timestamp};
+use crate::testkit::TestClock;
+use sexton_domain::lifecycle::Transition;
+use sexton_domain::run::{Claim, ClaimKey, Outcome, Output, RunState};
+use sexton_domain::supervision::Supervision;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use sexton_store::{ClaimRequest, Finish, RunFilter, RunInfo, Store, TaskState};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -52,7 +54,7 @@ impl Host {
 }
 
 /// Returns the task `t` of a manifest with the text `text` for it.
-fn tasks(text: &str) -> BTreeMap<TaskKey, Arc<crate::task::Task>> {
+fn tasks(text: &str) -> BTreeMap<TaskKey, Arc<sexton_domain::task::Task>> {
     let manifest = format!("[tasks.t]\n{text}\n");
     let parsed = Manifest::parse("t.toml", &manifest).unwrap_or_else(|e| panic!("{e}"));
     let plugin = Name::new("t").unwrap();

@@ -7,10 +7,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::rig::{Rig, at};
-use crate::run::RunState;
 use crate::simulation::{Down, Line, Plan, Step, simulate};
-use crate::task::Name;
-use crate::time::Timestamp;
+use sexton_domain::run::RunState;
+use sexton_domain::task::Name;
+use sexton_domain::time::Timestamp;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,28 +1,28 @@
 //! Provides a store, tasks and chains, and hosts that run only schedules that depend on earlier runs. The runs are made
 //! up: how long they take, and how they end.
 
-use crate::store::claims::Claims as _;
-use crate::store::history::History as _;
-use crate::store::runs::Runs as _;
-use crate::store::tasks::Tasks as _;
+use sexton_store::claims::Claims as _;
+use sexton_store::history::History as _;
+use sexton_store::runs::Runs as _;
+use sexton_store::tasks::Tasks as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::catalog::Catalog;
-use crate::lifecycle::Transition;
 use crate::machine::scheduler::Scheduler;
 use crate::machine::scheduler::reacting::Reacting;
 use crate::plugins::manifest::Manifest;
-use crate::run::{Cause, ClaimKey, Outcome, Output};
-use crate::store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use crate::store::{ClaimRequest, Finish, NewRun, RunFilter, RunInfo};
-use crate::supervision::Supervision;
-use crate::task::{Name, TaskKey};
 pub(super) use crate::testkit::task_key as key;
 use crate::testkit::{self, TestClock};
-use crate::time::{Clock, Timestamp};
+use sexton_domain::lifecycle::Transition;
+use sexton_domain::run::{Cause, ClaimKey, Outcome, Output};
+use sexton_domain::supervision::Supervision;
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::{Clock, Timestamp};
+use sexton_runtime::catalog::Catalog;
+use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
+use sexton_store::{ClaimRequest, Finish, NewRun, RunFilter, RunInfo};
 
 pub(super) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,431 @@
+//! A handle on an attempt in progress: others end the attempt, watch it, and read its log while it grows.
+//!
+//! An attempt is ended in two steps: its guest is notified ([`RunHandle::ask_to_end`]), and after its grace it is
+//! interrupted ([`RunHandle::stop`]). A guest that does not import `sexton:task/cancellation` is only interrupted.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use sexton_domain::run::{CappedText, ClaimKey, RunId};
+use sexton_domain::task::TaskKey;
+use sexton_domain::time::Timestamp;
+
+use super::refused::RefusalLog;
+use super::sampler::Sampler;
+use super::stack::Symbolizer;
+use super::usage::Usage;
+use super::virtual_time::{Sleeper, VirtualTime};
+
+/// The reason why an attempt is ended from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A kill by a user, or a replacement by another run, with its reason.
+    Killed(String),
+    /// The host shuts down and does not wait longer.
+    Shutdown,
+    /// Another host has the claim now.
+    ClaimLost,
+}
+
+/// The reason to end that a guest is notified of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CancelReason {
+    /// The guest's host shuts down.
+    Shutdown,
+    /// Another run takes its place.
+    Replaced,
+    /// A user asked for the guest's end.
+    Killed,
+}
+
+/// A request to end an attempt.
+#[derive(Clone, Debug)]
+struct EndRequest {
+    wish: CancelReason,
+    /// The reason that decides the attempt's outcome.
+    why: Stop,
+    /// Whether the guest is notified. A guest that is interrupted at once is not.
+    told: bool,
+}
+
+/// A line of a run's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When the line was written.
+    pub at: Timestamp,
+    /// `debug`, `info`, `warn` or `error`; `stdout` and `stderr` for lines that the guest printed.
+    pub level: String,
+    /// The line's text.
+    pub message: String,
+}
+
+/// An attempt in progress.
+#[derive(Debug)]
+pub struct RunHandle {
+    /// Run, attempt and fence.
+    pub key: ClaimKey,
+    /// The task of the run.
+    pub task: TaskKey,
+    /// When the attempt began.
+    pub started: Instant,
+    /// The resources that the attempt has used, and its present activity.
+    pub usage: Usage,
+    /// The refusals of the host to the guest.
+    pub refused: RefusalLog,
+    /// Shows the place in its code that the guest is at.
+    pub(crate) sampler: Sampler,
+    /// The bounds that a test compares the attempt's processor time with: the least and the most that its guest took.
+    #[cfg(test)]
+    pub(crate) stopwatches: [crate::cpu_time::Stopwatch; 2],
+    /// The time that the guest has to end after it was notified. Unset before the guest begins, and zero if the guest
+    /// cannot be notified.
+    grace: OnceLock<Duration>,
+    /// The attempt in virtual time, once it has begun there.
+    sleeper: OnceLock<Arc<Sleeper>>,
+    asked: Mutex<Option<EndRequest>>,
+    /// The reason why the attempt is interrupted, once it is.
+    stop: OnceLock<Stop>,
+    /// Notified when there is a wish for the guest, and when the attempt is interrupted.
+    ends: Notify,
+    /// Whether the attempt will be interrupted at the end of the grace.
+    armed: AtomicBool,
+    log: Mutex<Log>,
+    /// Sends the length of the log, once there is a subscriber.
+    grown: OnceLock<watch::Sender<usize>>,
+}
+
+#[derive(Debug)]
+struct Log {
+    lines: Vec<LogLine>,
+    bytes: u64,
+    limit: u64,
+    cut: bool,
+}
+
+impl RunHandle {
+    /// Creates a handle for an attempt that starts now and keeps up to `log_limit` bytes of log.
+    pub fn new(key: ClaimKey, task: TaskKey, log_limit: u64) -> Self {
+        Self {
+            key,
+            task,
+            started: Instant::now(),
+            usage: Usage::default(),
+            refused: RefusalLog::default(),
+            sampler: Sampler::default(),
+            #[cfg(test)]
+            stopwatches: Default::default(),
+            grace: OnceLock::new(),
+            sleeper: OnceLock::new(),
+            asked: Mutex::default(),
+            stop: OnceLock::new(),
+            ends: Notify::new(),
+            armed: AtomicBool::new(false),
+            log: Mutex::new(Log { lines: Vec::new(), bytes: 0, limit: log_limit, cut: false }),
+            grown: OnceLock::new(),
+        }
+    }
+
+    /// Notes that the guest begins, which has `grace` to end by itself once it is notified. `symbolizer` explains its
+    /// component, which has this digest.
+    pub(crate) fn guest_started(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, grace: Duration) {
+        // A guest begins only once.
+        let _ = self.grace.set(grace);
+        self.sampler.guest_started(symbolizer, digest);
+    }
+
+    /// Puts the attempt into virtual `time`, of which it may take `limit`.
+    pub(crate) fn use_virtual_time(&self, time: &Arc<VirtualTime>, limit: Duration) {
+        // An attempt begins only once.
+        let _ = self.sleeper.set(Sleeper::new(time, self.key, limit));
+    }
+
+    /// Returns the attempt in virtual time, if it lives there.
+    pub fn sleeper(&self) -> Option<&Arc<Sleeper>> {
+        self.sleeper.get()
+    }
+
+    /// Returns whether the attempt's virtual time is used up, given its guest's processor time.
+    pub(crate) fn is_over(&self, used: Duration) -> bool {
+        self.sleeper.get().is_some_and(|sleeper| sleeper.is_over(used))
+    }
+
+    /// Returns how long the guest has between notification and interruption: zero if it is interrupted at once.
+    fn grace(&self) -> Duration {
+        // A guest that has not begun yet has nothing to put in order.
+        self.grace.get().copied().unwrap_or_default()
+    }
+
+    /// Notifies the guest that it must end because of `why`, and ends the attempt after its grace, which is returned.
+    /// Ends the attempt at once if the guest cannot be notified, or if the claim is lost, because then nothing is left
+    /// to put in order.
+    ///
+    /// Needs a tokio context, whose timer does not depend on guest threads. Without one the attempt ends at once.
+    pub fn ask_to_end(self: &Arc<Self>, why: Stop) -> Duration {
+        let wish = match &why {
+            Stop::Killed(_) => CancelReason::Killed,
+            Stop::Shutdown => CancelReason::Shutdown,
+            Stop::ClaimLost => {
+                self.stop(why);
+                return Duration::ZERO;
+            }
+        };
+        self.ask(wish, why)
+    }
+
+    /// Cancels this run as [`RunHandle::ask_to_end`] does, because the run `by` takes its place.
+    pub fn replace(self: &Arc<Self>, by: RunId) -> Duration {
+        self.ask(CancelReason::Replaced, Stop::Killed(format!("replaced by run {by}")))
+    }
+
+    /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later.
+    pub fn announce_shutdown(&self) {
+        if !self.grace().is_zero() {
+            self.note(EndRequest { wish: CancelReason::Shutdown, why: Stop::Shutdown, told: true });
+        }
+    }
+
+    fn ask(self: &Arc<Self>, wish: CancelReason, why: Stop) -> Duration {
+        let (grace, tokio) = (self.grace(), tokio::runtime::Handle::try_current());
+        let Some(tokio) = tokio.ok().filter(|_| !grace.is_zero()) else {
+            self.note(EndRequest { wish, why: why.clone(), told: false });
+            self.interrupt(why);
+            return Duration::ZERO;
+        };
+        self.note(EndRequest { wish, why: why.clone(), told: true });
+        if !self.armed.swap(true, Ordering::SeqCst) {
+            let handle = Arc::downgrade(self);
+            let end = move || {
+                // An attempt that is over has dropped its handle or ignores the interrupt.
+                if let Some(handle) = handle.upgrade() {
+                    handle.interrupt(why);
+                }
+            };
+            match self.sleeper() {
+                Some(sleeper) => sleeper.after(grace, end),
+                None => drop(tokio.spawn(async move {
+                    tokio::time::sleep(grace).await;
+                    end();
+                })),
+            }
+        }
+        grace
+    }
+
+    /// Keeps the first reason unless a more pressing one follows: a user's kill goes before what the host does.
+    fn note(&self, new: EndRequest) {
+        let tell = new.told;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *asked {
+            Some(before) if before.wish >= new.wish => before.told |= tell,
+            _ => *asked = Some(new),
+        }
+        drop(asked);
+        if tell {
+            self.ends.notify_waiters();
+        }
+    }
+
+    fn noted(&self) -> Option<EndRequest> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the reason to end, whether the guest was notified or interrupted. The attempt's result is judged by it.
+    pub fn stop_reason(&self) -> Option<Stop> {
+        self.noted().map(|asked| asked.why)
+    }
+
+    /// Returns the reason that the guest is notified of, if it must end.
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.noted().filter(|asked| asked.told).map(|asked| asked.wish)
+    }
+
+    /// Completes when the guest is notified of a reason.
+    pub async fn cancel_requested(&self) -> CancelReason {
+        self.once(Self::cancel_reason).await
+    }
+
+    /// Ends the attempt at once. If it is called again, the first reason stays.
+    pub fn stop(&self, why: Stop) {
+        match &why {
+            Stop::Killed(_) => self.note(EndRequest { wish: CancelReason::Killed, why: why.clone(), told: false }),
+            Stop::Shutdown => self.note(EndRequest { wish: CancelReason::Shutdown, why: why.clone(), told: false }),
+            // A lost claim is not a request, and no outcome of the attempt is stored.
+            Stop::ClaimLost => {}
+        }
+        self.interrupt(why);
+    }
+
+    fn interrupt(&self, why: Stop) {
+        if self.stop.set(why).is_ok() {
+            if let Some(sleeper) = self.sleeper() {
+                sleeper.wake_for_end();
+            }
+            self.ends.notify_waiters();
+        }
+    }
+
+    /// Returns the result of `look` once there is one.
+    async fn once<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            // The notification is registered before the check, so that one in between is not missed.
+            let mut ends = pin!(self.ends.notified());
+            ends.as_mut().enable();
+            if let Some(found) = look(self) {
+                return found;
+            }
+            ends.await;
+        }
+    }
+
+    /// Returns how many observers the guest has.
+    pub fn observers(&self) -> usize {
+        self.sampler.looking()
+    }
+
+    /// Returns why the attempt is interrupted, if it is.
+    pub fn stopped(&self) -> Option<Stop> {
+        self.stop.get().cloned()
+    }
+
+    /// Completes when the attempt is interrupted.
+    pub async fn stops(&self) -> Stop {
+        self.once(Self::stopped).await
+    }
+
+    /// Adds a line to the log if there is room.
+    pub fn log(&self, line: LogLine) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = line.message.len() as u64 + 48; // the stored size of the line's time and level
+        if log.cut || log.bytes + size > log.limit {
+            log.cut = true;
+            return;
+        }
+        log.bytes += size;
+        log.lines.push(line);
+        if let Some(grown) = self.grown.get() {
+            grown.send_replace(log.lines.len());
+        }
+    }
+
+    /// Returns the lines from index `from` on, and whether lines were cut.
+    pub fn lines(&self, from: usize) -> (Vec<LogLine>, bool) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        (log.lines.get(from..).unwrap_or_default().to_vec(), log.cut)
+    }
+
+    /// Subscribes to the number of lines. The channel closes when the attempt is over and its handle dropped.
+    pub fn growth(&self) -> watch::Receiver<usize> {
+        // The lock keeps a line from being added between the length and the subscription.
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        self.grown.get_or_init(|| watch::Sender::new(log.lines.len())).subscribe()
+    }
+
+    /// Returns the log as the store keeps it: a JSON object a line.
+    pub fn stored_log(&self) -> CappedText {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for line in &log.lines {
+            text.push_str(&serde_json::to_string(line).expect("a log line has no keys that JSON cannot have"));
+            text.push('\n');
+        }
+        CappedText { text, cut: log.cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{first_claim, task_key};
+
+    /// Creates a handle for a guest that has `grace`.
+    fn handle(grace: Duration) -> Arc<RunHandle> {
+        let handle = RunHandle::new(first_claim(1), task_key("probe"), 0);
+        handle.grace.set(grace).unwrap();
+        Arc::new(handle)
+    }
+
+    const GRACE: Duration = Duration::from_millis(50);
+
+    fn killed(why: &str) -> Stop {
+        Stop::Killed(why.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_guest_is_notified_first_and_interrupted_after_its_grace() {
+        let handle = handle(GRACE);
+        let start = Instant::now();
+
+        assert_eq!(handle.ask_to_end(killed("enough")), GRACE);
+
+        assert_eq!((handle.cancel_requested().await, handle.stopped()), (CancelReason::Killed, None));
+        handle.stops().await;
+        assert_eq!(handle.stopped(), Some(killed("enough")));
+        assert!(start.elapsed() >= GRACE);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_cannot_be_notified_or_has_lost_its_claim_is_interrupted_at_once() {
+        let deaf = handle(Duration::ZERO);
+        assert_eq!(deaf.ask_to_end(killed("enough")), Duration::ZERO);
+        assert_eq!((deaf.stopped(), deaf.cancel_reason()), (Some(killed("enough")), None));
+
+        let lost = handle(GRACE);
+        assert_eq!(lost.ask_to_end(Stop::ClaimLost), Duration::ZERO);
+        assert_eq!((lost.stopped(), lost.cancel_reason(), lost.stop_reason()), (Some(Stop::ClaimLost), None, None));
+    }
+
+    #[tokio::test]
+    async fn a_kill_overrides_a_shutdown_in_either_order() {
+        for first in [true, false] {
+            let handle = handle(GRACE);
+            if first {
+                handle.ask_to_end(killed("enough"));
+            }
+            handle.announce_shutdown();
+            if !first {
+                assert_eq!(handle.cancel_reason(), Some(CancelReason::Shutdown));
+                handle.ask_to_end(killed("enough"));
+            }
+            assert_eq!(
+                (handle.cancel_reason(), handle.stop_reason()),
+                (Some(CancelReason::Killed), Some(killed("enough")))
+            );
+            handle.stops().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_announced_shutdown_does_not_interrupt_and_a_kill_without_grace_does() {
+        let handle = handle(GRACE);
+
+        handle.announce_shutdown();
+        assert_eq!((handle.stopped(), handle.stop_reason()), (None, Some(Stop::Shutdown)));
+        handle.stop(killed("now"));
+
+        assert_eq!((handle.stopped(), handle.stop_reason()), (Some(killed("now")), Some(killed("now"))));
+    }
+
+    #[tokio::test]
+    async fn a_replaced_run_is_notified_and_killed() {
+        let handle = handle(GRACE);
+
+        handle.replace(RunId(9));
+
+        assert_eq!(
+            (handle.cancel_reason(), handle.stop_reason()),
+            (Some(CancelReason::Replaced), Some(killed("replaced by run 9")))
+        );
+    }
+
+    #[test]
+    fn a_guest_is_interrupted_at_once_if_there_is_no_timer() {
+        let handle = handle(GRACE);
+        assert_eq!(handle.ask_to_end(killed("enough")), Duration::ZERO);
+        assert_eq!(handle.stopped(), Some(killed("enough")));
+    }
+}

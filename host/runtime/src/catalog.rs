@@ -1,0 +1,61 @@
+//! Holds the tasks that this host knows, for all parts that look one up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sexton_domain::schedule::Chain;
+use sexton_domain::task::{Task, TaskKey};
+
+/// All tasks at one moment.
+pub type Tasks = Arc<BTreeMap<TaskKey, Arc<Task>>>;
+
+/// All chains at one moment.
+pub type Chains = Arc<BTreeMap<TaskKey, Arc<Chain>>>;
+
+/// The tasks and chains of all plugins that load. Written by the plugin directory only.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    tasks: RwLock<Tasks>,
+    chains: RwLock<Chains>,
+    changed: tokio::sync::watch::Sender<u64>,
+}
+
+impl Catalog {
+    /// Returns the current tasks.
+    pub fn tasks(&self) -> Tasks {
+        // A poisoned lock still holds a map in which each task is whole.
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns one task.
+    pub fn get(&self, key: &TaskKey) -> Option<Arc<Task>> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Returns the current chains.
+    pub fn chains(&self) -> Chains {
+        self.chains.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the chains. Subscribers are notified with the next [`Catalog::change`].
+    pub fn change_chains(&self, change: impl FnOnce(&mut BTreeMap<TaskKey, Arc<Chain>>)) {
+        change(Arc::make_mut(&mut self.chains.write().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    /// Replaces all tasks.
+    pub fn replace(&self, tasks: BTreeMap<TaskKey, Arc<Task>>) {
+        *self.tasks.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tasks);
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Changes the tasks: in place, unless another part still holds the previous map.
+    pub fn change(&self, change: impl FnOnce(&mut BTreeMap<TaskKey, Arc<Task>>)) {
+        change(Arc::make_mut(&mut self.tasks.write().unwrap_or_else(PoisonError::into_inner)));
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Returns a receiver that is notified whenever the tasks have changed.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}

@@ -1,0 +1,362 @@
+//! Decides which guest is next: there are four lanes, and in each of them tenants take turns by what they have used.
+//!
+//! Two kinds of threads take guests from here. The faster ones serve all lanes but the last; the slower ones, which
+//! give way to all other threads, serve the last, for guests that spin.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_task::Runnable;
+
+use crate::attempt::Lane;
+use sexton_domain::task::Name;
+
+use super::turn::GuestTask;
+
+pub(super) type Job = Runnable<Arc<GuestTask>>;
+
+/// The kind of threads: those for short turns, or those for guests that spin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ThreadClass {
+    Fast,
+    Slow,
+}
+
+impl ThreadClass {
+    pub(super) fn of(lane: Lane) -> Self {
+        if lane == Lane::Spent { Self::Slow } else { Self::Fast }
+    }
+
+    /// Returns its lanes, in the order in which they are served.
+    fn lanes(self) -> &'static [Lane] {
+        match self {
+            Self::Fast => &[Lane::Urgent, Lane::Fresh, Lane::Used],
+            Self::Slow => &[Lane::Spent],
+        }
+    }
+}
+
+/// The longest time that used guests wait for fresh ones, lest a stream of short runs starve them.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// All guests that could go on.
+#[derive(Debug)]
+pub(super) struct Queues {
+    lanes: [LaneQueue; 4],
+    /// When a guest of the lane `Used` last had a turn.
+    used_served: Instant,
+}
+
+/// One lane. Its tenants take turns: the one that has used the least processor time in it goes next.
+#[derive(Debug, Default)]
+struct LaneQueue {
+    /// Tenants that have guests here, or have used more than their share. A list, because most hosts have few of them.
+    tenants: Vec<TenantQueue>,
+    waiting: usize,
+    /// The usage of the tenant that went last, before its turn. A new tenant begins there, so that it does not get all
+    /// the time that it missed.
+    now: u64,
+}
+
+#[derive(Debug)]
+struct TenantQueue {
+    tenant: Name,
+    used: u64,
+    /// The number of the first of `jobs`.
+    first: u64,
+    /// First come, first served. A job taken out of the middle leaves a gap.
+    jobs: VecDeque<Option<Job>>,
+    waiting: usize,
+}
+
+/// Tenants that a lane may remember although they have no guests there and owe nothing.
+const REMEMBERED: usize = 16;
+
+impl LaneQueue {
+    fn push(&mut self, lane: Lane, job: Job) {
+        let turn = Arc::clone(job.metadata());
+        let now = self.now;
+        let queue = self.of(turn.tenant());
+        turn.put(lane, queue.first + queue.jobs.len() as u64);
+        queue.jobs.push_back(Some(job));
+        if queue.waiting == 0 {
+            queue.used = queue.used.max(now);
+        }
+        queue.waiting += 1;
+        self.waiting += 1;
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let queue = self.tenants.iter_mut().filter(|queue| queue.waiting > 0).min_by_key(|queue| queue.used)?;
+        self.now = self.now.max(queue.used);
+        while let Some(job) = queue.jobs.pop_front() {
+            queue.first += 1;
+            if job.is_some() {
+                queue.waiting -= 1;
+                self.waiting -= 1;
+                return job;
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, tenant: &Name, number: u64) -> Option<Job> {
+        let queue = self.tenants.iter_mut().find(|queue| queue.tenant == *tenant)?;
+        let place = usize::try_from(number.checked_sub(queue.first)?).ok()?;
+        let job = queue.jobs.get_mut(place)?.take()?;
+        queue.waiting -= 1;
+        self.waiting -= 1;
+        Some(job)
+    }
+
+    fn charge(&mut self, tenant: &Name, time: u64) {
+        let now = self.now;
+        let queue = self.of(tenant);
+        queue.used = queue.used.max(now).saturating_add(time);
+    }
+
+    fn of(&mut self, tenant: &Name) -> &mut TenantQueue {
+        let place = self.tenants.iter().position(|queue| queue.tenant == *tenant).unwrap_or_else(|| {
+            if self.tenants.len() >= REMEMBERED {
+                let now = self.now;
+                self.tenants.retain(|queue| queue.waiting > 0 || queue.used > now);
+            }
+            let (used, tenant) = (self.now, tenant.clone());
+            self.tenants.push(TenantQueue { tenant, used, first: 0, jobs: VecDeque::new(), waiting: 0 });
+            self.tenants.len() - 1
+        });
+        &mut self.tenants[place]
+    }
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self { lanes: Default::default(), used_served: Instant::now() }
+    }
+}
+
+impl Queues {
+    /// Returns whether no guest waits here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.waiting == 0)
+    }
+
+    /// Puts a guest in `lane`.
+    pub(super) fn push(&mut self, lane: Lane, job: Job) {
+        self.lanes[lane as usize].push(lane, job);
+    }
+
+    /// Takes the next guest for threads of this kind, and returns it with its lane.
+    pub(super) fn pop(&mut self, gear: ThreadClass) -> Option<(Job, Lane)> {
+        if gear == ThreadClass::Fast
+            && self.lanes[Lane::Urgent as usize].waiting == 0
+            && self.lanes[Lane::Used as usize].waiting > 0
+            && self.used_served.elapsed() > PATIENCE
+        {
+            return self.take(Lane::Used);
+        }
+        gear.lanes().iter().find_map(|lane| self.take(*lane))
+    }
+
+    fn take(&mut self, lane: Lane) -> Option<(Job, Lane)> {
+        if self.lanes[lane as usize].waiting == 0 {
+            return None;
+        }
+        let job = self.lanes[lane as usize].pop()?;
+        job.metadata().taken();
+        if lane == Lane::Used {
+            self.used_served = Instant::now();
+        }
+        Some((job, lane))
+    }
+
+    /// Charges `tenant` for a turn of a guest in `lane`.
+    pub(super) fn charge(&mut self, lane: Lane, tenant: &Name, time: Duration) {
+        // The urgent lane is not charged, because its guests end in any case.
+        if lane != Lane::Urgent {
+            self.lanes[lane as usize].charge(tenant, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Takes a guest that must end out of the lanes of `gear`, if it is in one and not among the urgent ones already.
+    pub(super) fn remove(&mut self, gear: ThreadClass, turn: &Arc<GuestTask>) -> Option<Job> {
+        let (lane, number) =
+            turn.place().filter(|(lane, _)| *lane != Lane::Urgent && ThreadClass::of(*lane) == gear)?;
+        let job = self.lanes[lane as usize].remove(turn.tenant(), number)?;
+        turn.taken();
+        Some(job)
+    }
+
+    /// Takes all guests, so that they can be dropped.
+    pub(super) fn drain(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::turn::{FRESH, QUANTUM};
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::testkit::{first_claim, handle, task_key};
+    use sexton_domain::task::TaskKey;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// Makes a guest of `tenant` that has had `turns` turns of computing, and is due in `left`.
+    fn guest_of(tenant: &str, turns: u32, left: Duration) -> (Arc<GuestTask>, Job) {
+        guest_that(tenant, turns, left, false)
+    }
+
+    fn guest_that(tenant: &str, turns: u32, left: Duration, hog: bool) -> (Arc<GuestTask>, Job) {
+        let tenant = Name::new(tenant).unwrap();
+        let handle = handle(first_claim(1), TaskKey { tenant: tenant.clone(), ..task_key("task") });
+        let turn = Arc::new(GuestTask::new(Instant::now() + left, tenant, hog, handle));
+        if turns > 0 {
+            turn.has_used(Duration::from_micros(500) * turns);
+            turn.yields_seen(turns.into());
+        }
+        let schedule = |_: Job| unreachable!("nobody wakes it");
+        let (job, task) = async_task::Builder::new().metadata(Arc::clone(&turn)).spawn(|_| async {}, schedule);
+        task.detach();
+        (turn, job)
+    }
+
+    fn guest(turns: u32, left: Duration) -> (Arc<GuestTask>, Job) {
+        guest_of("default", turns, left)
+    }
+
+    fn put(queues: &mut Queues, job: Job) {
+        let lane = job.metadata().choose_lane();
+        queues.push(lane, job);
+    }
+
+    /// Promotes a guest that must end, like `lanes`.
+    fn promote(queues: &mut Queues, turn: &Arc<GuestTask>) -> bool {
+        turn.make_urgent();
+        let job = [ThreadClass::Slow, ThreadClass::Fast].into_iter().find_map(|gear| queues.remove(gear, turn));
+        job.map(|job| put(queues, job)).is_some()
+    }
+
+    fn queued(guests: impl IntoIterator<Item = (Arc<GuestTask>, Job)>) -> (Queues, Vec<Arc<GuestTask>>) {
+        let mut queues = Queues::default();
+        let turns = guests.into_iter().map(|(turn, job)| {
+            put(&mut queues, job);
+            turn
+        });
+        let turns = turns.collect();
+        (queues, turns)
+    }
+
+    /// Returns the numbers of the guests in the order in which threads of this kind poll them.
+    fn order(queues: &mut Queues, gear: ThreadClass, guests: &[Arc<GuestTask>]) -> Vec<usize> {
+        let number = |job: Job| guests.iter().position(|turn| Arc::ptr_eq(turn, job.metadata())).unwrap();
+        std::iter::from_fn(|| queues.pop(gear)).map(|(job, _)| number(job)).collect()
+    }
+
+    #[test]
+    fn due_guests_go_first_then_fresh_ones_then_those_that_used_little() {
+        let (mut queues, turns) =
+            queued([guest(FRESH, LONG), guest(0, LONG), guest(QUANTUM * 9, Duration::ZERO), guest(0, LONG)]);
+
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2, 1, 3, 0]);
+    }
+
+    #[test]
+    fn fresh_guests_do_not_starve_those_that_used_some() {
+        let (mut queues, turns) = queued([guest(FRESH, LONG), guest(0, LONG), guest(FRESH, LONG), guest(0, LONG)]);
+
+        queues.used_served = Instant::now().checked_sub(PATIENCE * 2).expect("the machine is up for longer");
+
+        assert_eq!(
+            order(&mut queues, ThreadClass::Fast, &turns),
+            [0, 1, 3, 2],
+            "one of them had its turn, the next waits again"
+        );
+    }
+
+    #[test]
+    fn guests_that_spin_or_spun_the_last_time_go_to_the_slower_threads() {
+        let (mut queues, turns) = queued([guest(QUANTUM, LONG), guest(0, LONG), guest_that("default", 0, LONG, true)]);
+
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [1]);
+        assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [0, 2]);
+    }
+
+    #[test]
+    fn a_guest_that_must_end_overtakes_all_that_were_queued_before_it() {
+        let (mut queues, turns) = queued((0..4).map(|_| guest(QUANTUM, LONG)));
+
+        assert!(promote(&mut queues, &turns[2]));
+        assert!(!promote(&mut queues, &turns[2]), "it is there already");
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2]);
+        assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [0, 1, 3]);
+        assert!(!promote(&mut queues, &turns[0]), "it is in no queue");
+    }
+
+    #[test]
+    fn a_tenant_with_a_thousand_guests_gets_no_more_than_one_with_a_single_guest() {
+        let (mut queues, _turns) =
+            queued((0..1000).map(|_| guest_of("many", QUANTUM, LONG)).chain([guest_of("one", QUANTUM, LONG)]));
+
+        let mut turns_of = HashMap::new();
+        for _ in 0..100 {
+            let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
+            let tenant = job.metadata().tenant().clone();
+            queues.charge(lane, &tenant, Duration::from_millis(1));
+            *turns_of.entry(tenant.as_str().to_owned()).or_insert(0) += 1;
+            put(&mut queues, job);
+        }
+
+        assert_eq!((turns_of["many"], turns_of["one"]), (50, 50));
+    }
+
+    #[test]
+    fn a_tenant_that_was_away_does_not_get_the_time_that_it_missed() {
+        let (mut queues, _turns) = queued([guest_of("busy", QUANTUM, LONG)]);
+        for _ in 0..100 {
+            let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
+            queues.charge(lane, &Name::new("busy").unwrap(), Duration::from_millis(1));
+            put(&mut queues, job);
+        }
+
+        let (_turn, job) = guest_of("new", QUANTUM, LONG);
+        put(&mut queues, job);
+        let first_ten: Vec<String> = (0..10)
+            .map(|_| {
+                let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
+                let tenant = job.metadata().tenant().clone();
+                queues.charge(lane, &tenant, Duration::from_millis(1));
+                put(&mut queues, job);
+                tenant.as_str().to_owned()
+            })
+            .collect();
+
+        assert!(first_ten.iter().filter(|tenant| *tenant == "busy").count() >= 4, "{first_ten:?}");
+    }
+
+    #[test]
+    fn a_lane_forgets_tenants_that_owe_nothing() {
+        let mut queues = Queues::default();
+        for n in 0..REMEMBERED * 3 {
+            let (_turn, job) = guest_of(&format!("t{n}"), QUANTUM, LONG);
+            put(&mut queues, job);
+            let (job, lane) = queues.pop(ThreadClass::Slow).unwrap();
+            queues.charge(lane, job.metadata().tenant(), Duration::ZERO);
+        }
+
+        assert!(queues.lanes[Lane::Spent as usize].tenants.len() <= REMEMBERED + 1);
+    }
+
+    #[test]
+    fn a_tenant_whose_guest_was_promoted_takes_no_place_in_the_order() {
+        let (mut queues, turns) = queued([guest_of("a", QUANTUM, LONG), guest_of("b", QUANTUM, LONG)]);
+        promote(&mut queues, &turns[0]);
+
+        assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [1]);
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [0]);
+        assert!(queues.lanes.iter().all(|lane| lane.waiting == 0));
+    }
+}

@@ -1,0 +1,326 @@
+//! Tests schedules that are added while hosts run.
+
+use super::*;
+use crate::added::{
+    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleError,
+    ScheduleFilter, ScheduleInfo, ScheduleKey,
+};
+use crate::{Retention, RunFilter};
+use sexton_domain::run::RunState;
+
+const MINUTELY: &str = r#"{"every_ms":60000}"#;
+
+fn key(text: &str) -> ScheduleKey {
+    ScheduleKey { tenant: Name::default_tenant(), key: name(text) }
+}
+
+/// Creates a schedule `text` that makes runs of the task `a`, added in second 0.
+fn adding(text: &str) -> AddSchedule {
+    AddSchedule {
+        key: key(text),
+        task: name("a"),
+        definition: MINUTELY.into(),
+        data: Some(b"data".to_vec()),
+        cursor: at(0),
+        replace: false,
+        version: None,
+        now: at(0),
+    }
+}
+
+fn there(added: Added) -> ScheduleInfo {
+    match added {
+        Added::New(info) | Added::Existing(info) | Added::Replaced(info) => info,
+    }
+}
+
+async fn add(store: &Tested, text: &str) -> ScheduleInfo {
+    there(store.add_schedule(adding(text)).await.unwrap())
+}
+
+async fn loaded(store: &Tested) -> Vec<LoadedSchedule> {
+    store.load_schedules(0, 1000).await.unwrap()
+}
+
+/// Creates the due instant of `loaded` at `seconds`.
+fn due(loaded: &LoadedSchedule, seconds: i64) -> DueSchedule {
+    DueSchedule {
+        id: loaded.id,
+        version: loaded.version,
+        expect: loaded.progress.cursor,
+        task: 0,
+        due_at: Some(at(seconds)),
+        delay: Duration::ZERO,
+        left_out: 0,
+        uncounted: false,
+        cursor: at(seconds),
+        times: None,
+        last: false,
+    }
+}
+
+async fn fire_at(store: &Tested, due: Vec<DueSchedule>, seconds: i64) -> Vec<FireScheduleOutcome> {
+    let own = RunDefaults { key: task("a"), input: b"own".to_vec(), start_within: None };
+    store.fire_schedules(FireAdded { tasks: vec![own], due, now: at(seconds) }).await.unwrap()
+}
+
+fn run_of(fired: &FireScheduleOutcome) -> RunId {
+    match fired {
+        FireScheduleOutcome::Done { run: Some(run), .. } => *run,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused<T: std::fmt::Debug>(answer: super::super::Result<T>) -> ScheduleError {
+    match answer {
+        Err(StoreError::Schedule(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn list(store: &Tested, task: Option<&str>, after: Option<&str>, limit: usize) -> Vec<String> {
+    let filter = ScheduleFilter { tenant: Name::default_tenant(), task: task.map(name), after: after.map(name), limit };
+    store.schedules(filter).await.unwrap().into_iter().map(|info| info.key.key.to_string()).collect()
+}
+
+pub(crate) async fn an_added_schedule_is_read_as_it_was_written(store: Tested) {
+    let info = add(&store, "k").await;
+
+    assert_eq!(store.schedule(key("k")).await.unwrap(), Some(info.clone()));
+    assert_eq!((info.task, info.definition, info.data_bytes), (name("a"), MINUTELY.to_owned(), Some(4)));
+    assert_eq!((info.created_at, info.cursor, info.fired, info.skipped), (at(0), at(0), 0, 0));
+    assert_eq!(info.finished_at, None);
+    assert_eq!(store.schedule(key("other")).await.unwrap(), None);
+    assert_eq!(store.runs(RunFilter { limit: 9, ..RunFilter::default() }).await.unwrap().len(), 0);
+    assert!(store.task_states().await.unwrap().is_empty());
+}
+
+pub(crate) async fn the_same_schedule_is_added_once_and_another_with_its_key_is_refused(store: Tested) {
+    let first = add(&store, "k").await;
+
+    let again = store.add_schedule(AddSchedule { now: at(5), cursor: at(5), ..adding("k") }).await.unwrap();
+    let other_text = AddSchedule { definition: r#"{"every_ms":1000}"#.into(), ..adding("k") };
+    let other_data = AddSchedule { data: None, ..adding("k") };
+    let other_task = AddSchedule { task: name("b"), ..adding("k") };
+    let elsewhere = ScheduleKey { tenant: name("other"), key: name("k") };
+    let other_tenant = AddSchedule { key: elsewhere, ..adding("k") };
+
+    assert_eq!(again, Added::Existing(first));
+    for other in [other_text, other_data, other_task] {
+        assert_eq!(refused(store.add_schedule(other).await), ScheduleError::AlreadyExists(name("k")));
+    }
+    assert!(matches!(store.add_schedule(other_tenant).await.unwrap(), Added::New(_)));
+}
+
+pub(crate) async fn a_replaced_schedule_starts_afresh(store: Tested) {
+    let first = add(&store, "k").await;
+    let before = loaded(&store).await.remove(0);
+    fire_at(&store, vec![due(&before, 60)], 60).await;
+
+    let other = AddSchedule { data: None, replace: true, cursor: at(90), now: at(90), ..adding("k") };
+    let replaced = store.add_schedule(other).await.unwrap();
+
+    let Added::Replaced(info) = replaced else { panic!("{replaced:?}") };
+    assert!(info.version > first.version, "{info:?}");
+    assert_eq!((info.created_at, info.cursor, info.fired, info.data_bytes), (at(90), at(90), 0, None));
+    let now = loaded(&store).await;
+    assert_eq!(now.len(), 1, "{now:?}");
+    assert_eq!((now[0].id, now[0].version), (before.id, info.version));
+}
+
+pub(crate) async fn a_preempted_change_is_refused(store: Tested) {
+    let info = add(&store, "k").await;
+    let stale = Some(info.version + 1);
+
+    let change = AddSchedule { data: None, replace: true, version: stale, ..adding("k") };
+    let changed = refused(store.add_schedule(change.clone()).await);
+    let deleted = refused(store.delete_schedule(key("k"), stale, at(1)).await);
+    let absent = refused(store.add_schedule(AddSchedule { key: key("other"), ..change }).await);
+
+    let preempted = ScheduleError::Preempted { key: name("k"), version: info.version };
+    assert_eq!((changed, deleted), (preempted.clone(), preempted));
+    assert_eq!(absent, ScheduleError::NotFound(name("other")));
+    assert_eq!(store.schedule(key("k")).await.unwrap(), Some(info.clone()));
+    store.delete_schedule(key("k"), Some(info.version), at(1)).await.unwrap();
+}
+
+pub(crate) async fn schedules_are_listed_by_key_in_pages(store: Tested) {
+    for text in ["c", "a", "b"] {
+        add(&store, text).await;
+    }
+    store.add_schedule(AddSchedule { task: name("z"), ..adding("d") }).await.unwrap();
+
+    assert_eq!(list(&store, None, None, 9).await, ["a", "b", "c", "d"]);
+    assert_eq!(list(&store, None, Some("a"), 2).await, ["b", "c"]);
+    assert_eq!(list(&store, Some("z"), None, 9).await, ["d"]);
+    assert_eq!(list(&store, Some("a"), Some("b"), 9).await, ["c"]);
+}
+
+pub(crate) async fn deleting_a_schedule_returns_its_last_state(store: Tested) {
+    let info = add(&store, "k").await;
+    let before = loaded(&store).await.remove(0);
+
+    let was = store.delete_schedule(key("k"), None, at(1)).await.unwrap();
+
+    assert_eq!(was, info);
+    assert_eq!(store.schedule(key("k")).await.unwrap(), None);
+    assert!(list(&store, None, None, 9).await.is_empty());
+    assert_eq!(refused(store.delete_schedule(key("k"), None, at(2)).await), ScheduleError::NotFound(name("k")));
+    assert_eq!(fire_at(&store, vec![due(&before, 60)], 60).await, [FireScheduleOutcome::Stale(None)]);
+    let told = store.load_schedules(before.version, 9).await.unwrap();
+    assert_eq!((told.len(), told[0].id, told[0].deleted), (1, before.id, true));
+    assert!(matches!(store.add_schedule(adding("k")).await.unwrap(), Added::New(_)));
+}
+
+pub(crate) async fn many_schedules_are_fired_in_one_call(store: Tested) {
+    for text in ["a", "b", "c"] {
+        add(&store, text).await;
+    }
+    store.add_schedule(AddSchedule { data: None, ..adding("d") }).await.unwrap();
+    let all = loaded(&store).await;
+    let delayed = DueSchedule { delay: Duration::from_secs(5), left_out: 2, ..due(&all[0], 60) };
+
+    let long = DueSchedule { left_out: 10_000, uncounted: true, ..due(&all[1], 60) };
+
+    let fired = fire_at(&store, vec![delayed, long, due(&all[3], 60)], 61).await;
+
+    let run = store.run(run_of(&fired[0])).await.unwrap().unwrap();
+    assert_eq!((run.task, run.state, run.cause), (task("a"), RunState::Waiting, Cause::Schedule));
+    assert_eq!((run.due_at, run.run_at, run.created_at), (at(60), at(65), at(61)));
+    assert_eq!(run.note.as_deref(), Some("added schedule `a`; 2 instant(s) before it left out"));
+    let long = store.run(run_of(&fired[1])).await.unwrap().unwrap();
+    assert_eq!(long.note.as_deref(), Some("added schedule `b`; more than 10000 instant(s) before it left out"));
+    assert_eq!(store.input(run.id).await.unwrap().unwrap(), b"data");
+    assert_eq!(store.input(run_of(&fired[2])).await.unwrap().unwrap(), b"own");
+    let info = store.schedule(key("b")).await.unwrap().unwrap();
+    assert_eq!((info.cursor, info.fired, info.skipped), (at(60), 1, 0));
+    assert_eq!(store.schedule(key("c")).await.unwrap().unwrap().fired, 0);
+    assert_eq!(claim(&store, &[("a", 9)], 9, 100).await.claims.len(), 3);
+}
+
+pub(crate) async fn the_second_of_two_hosts_that_fire_an_instant_finds_it_handled(store: Tested) {
+    add(&store, "k").await;
+    let known = loaded(&store).await.remove(0);
+
+    let first = fire_at(&store, vec![due(&known, 60)], 60).await;
+    let second = fire_at(&store, vec![due(&known, 60)], 60).await;
+
+    assert!(matches!(first[..], [FireScheduleOutcome::Done { run: Some(_), fired: 1, finished: false }]), "{first:?}");
+    let progress = crate::added::ScheduleProgress { cursor: at(60), fired: 1 };
+    assert_eq!(second, [FireScheduleOutcome::Stale(Some((known.version, progress)))]);
+    assert_eq!(store.runs(RunFilter { limit: 9, ..RunFilter::default() }).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_key_has_one_run_at_a_time_even_when_it_was_added_again(store: Tested) {
+    add(&store, "k").await;
+    add(&store, "other").await;
+    let known = loaded(&store).await;
+    let first = run_of(&fire_at(&store, vec![due(&known[0], 60)], 60).await[0]);
+
+    let meanwhile =
+        fire_at(&store, vec![DueSchedule { expect: at(60), ..due(&known[0], 120) }, due(&known[1], 120)], 120);
+    let meanwhile = meanwhile.await;
+    store.delete_schedule(key("k"), None, at(130)).await.unwrap();
+    add(&store, "k").await;
+    let anew = loaded(&store).await.into_iter().find(|loaded| loaded.version > known[1].version).unwrap();
+    let skipped = fire_at(&store, vec![due(&anew, 180)], 180).await;
+
+    assert_eq!(meanwhile[0], FireScheduleOutcome::Done { run: None, fired: 1, finished: false });
+    run_of(&meanwhile[1]);
+    assert_eq!(skipped, [FireScheduleOutcome::Done { run: None, fired: 0, finished: false }]);
+    assert_eq!(store.schedule(key("k")).await.unwrap().unwrap().skipped, 1);
+    let claims = claim(&store, &[("a", 9)], 9, 200).await.claims;
+    let claim = claims.iter().find(|claim| claim.key.run == first).unwrap();
+    store.finish(success(claim.key).into()).await.unwrap();
+    let after = fire_at(&store, vec![DueSchedule { expect: at(180), ..due(&anew, 240) }], 240).await;
+    run_of(&after[0]);
+}
+
+pub(crate) async fn a_schedule_ends_with_its_last_instant_or_its_last_run(store: Tested) {
+    add(&store, "once").await;
+    add(&store, "twice").await;
+    let known = loaded(&store).await;
+    let once = DueSchedule { last: true, ..due(&known[0], 60) };
+    let twice = DueSchedule { times: Some(2), ..due(&known[1], 60) };
+
+    let fired = fire_at(&store, vec![once, twice], 60).await;
+    for claim in claim(&store, &[("a", 9)], 9, 61).await.claims {
+        store.finish(success(claim.key).into()).await.unwrap();
+    }
+    let again =
+        fire_at(&store, vec![DueSchedule { expect: at(60), ..once }, DueSchedule { expect: at(60), ..twice }], 120);
+    let again = again.await;
+
+    assert!(matches!(fired[0], FireScheduleOutcome::Done { finished: true, .. }), "{fired:?}");
+    assert!(matches!(fired[1], FireScheduleOutcome::Done { finished: false, fired: 1, .. }), "{fired:?}");
+    assert_eq!(again[0], FireScheduleOutcome::Stale(None));
+    assert_eq!(store.schedule(key("once")).await.unwrap().unwrap().finished_at, Some(at(60)));
+    assert!(loaded(&store).await.iter().all(|loaded| loaded.id != known[0].id));
+    let over = ScheduleError::AlreadyFinished { key: name("once"), at: at(60) };
+    assert_eq!(refused(store.add_schedule(adding("once")).await), over);
+    let anew = store.add_schedule(AddSchedule { replace: true, ..adding("once") }).await.unwrap();
+    assert!(matches!(anew, Added::Replaced(ScheduleInfo { finished_at: None, fired: 0, .. })), "{anew:?}");
+}
+
+pub(crate) async fn schedules_of_a_paused_task_only_move_their_cursors(store: Tested) {
+    add(&store, "k").await;
+    let known = loaded(&store).await.remove(0);
+    store.set_paused(task("a"), true, at(0)).await.unwrap();
+
+    let fired = fire_at(&store, vec![due(&known, 60)], 60).await;
+
+    assert_eq!(fired, [FireScheduleOutcome::Done { run: None, fired: 0, finished: false }]);
+    let info = store.schedule(key("k")).await.unwrap().unwrap();
+    assert_eq!((info.cursor, info.fired, info.skipped), (at(60), 0, 0));
+}
+
+pub(crate) async fn changed_schedules_are_loaded_in_pages_by_version(store: Tested) {
+    for text in ["a", "b", "c"] {
+        add(&store, text).await;
+    }
+
+    let first = store.load_schedules(0, 2).await.unwrap();
+    let rest = store.load_schedules(first[1].version, 2).await.unwrap();
+    let hint = store.schedules_hint();
+    let told = hint.notified();
+    add(&store, "d").await;
+    tokio::time::timeout(LEASE, told).await.expect("a new schedule is told of");
+    let new = store.load_schedules(rest[0].version, 2).await.unwrap();
+
+    assert_eq!((first.len(), rest.len(), new.len()), (2, 1, 1));
+    assert_eq!((&rest[0].task, rest[0].definition.as_str(), rest[0].progress.fired), (&task("a"), MINUTELY, 0));
+    assert!(rest[0].version < new[0].version);
+}
+
+pub(crate) async fn pruning_deletes_schedules_that_ended_long_ago(store: Tested) {
+    for text in ["finished", "deleted", "stays"] {
+        add(&store, text).await;
+    }
+    let known = loaded(&store).await;
+    fire_at(&store, vec![DueSchedule { last: true, ..due(&known[0], 60) }], 60).await;
+    store.delete_schedule(key("deleted"), None, at(60)).await.unwrap();
+    let retention = Retention { runs: 9, age: Duration::from_secs(1_000_000), bytes: 1 << 20 };
+
+    store.prune(retention.clone(), at(10_000)).await.unwrap();
+    let earlier = list(&store, None, None, 9).await;
+    let told = store.load_schedules(known[2].version, 9).await.unwrap();
+    store.prune(retention, at(2_000_000)).await.unwrap();
+
+    assert_eq!(earlier, ["finished", "stays"]);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(list(&store, None, None, 9).await, ["stays"]);
+}
+
+pub(crate) async fn a_schedule_that_finished_or_does_not_exist_is_not_reset(store: Tested) {
+    add(&store, "over").await;
+    let before = loaded(&store).await.remove(0);
+    fire_at(&store, vec![DueSchedule { last: true, ..due(&before, 60) }], 60).await;
+    add(&store, "gone").await;
+    store.delete_schedule(key("gone"), None, at(61)).await.unwrap();
+
+    let over = refused(store.reset_schedule(key("over"), at(10)).await);
+    let gone = refused(store.reset_schedule(key("gone"), at(10)).await);
+
+    assert_eq!(over, ScheduleError::AlreadyFinished { key: name("over"), at: at(60) });
+    assert_eq!(gone, ScheduleError::NotFound(name("gone")));
+}

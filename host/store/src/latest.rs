@@ -1,0 +1,31 @@
+//! Selects the runs of a task that users look at first.
+
+use std::collections::BTreeMap;
+
+use super::RunInfo;
+use sexton_domain::task::Name;
+
+/// The run of a task that began last, and the run that waits beside it.
+#[derive(Clone, Debug, Default)]
+pub struct LatestRuns {
+    /// The run with the greatest id among those that were claimed at least once.
+    pub begun: Option<RunInfo>,
+    /// The run that starts first among those that were never claimed.
+    pub waiting: Option<RunInfo>,
+}
+
+impl LatestRuns {
+    /// Groups runs by task.
+    pub(super) fn of(begun: Vec<RunInfo>, waiting: Vec<RunInfo>) -> BTreeMap<Name, Self> {
+        let mut all = BTreeMap::<Name, Self>::new();
+        for run in begun {
+            let task = run.task.task.clone();
+            all.entry(task).or_default().begun = Some(run);
+        }
+        for run in waiting {
+            let task = run.task.task.clone();
+            all.entry(task).or_default().waiting = Some(run);
+        }
+        all
+    }
+}

@@ -1,0 +1,227 @@
+//! Answers the questions of people and the API, by reading only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use crate::codes::{SUCCEEDED, WAITING, state_code};
+use crate::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
+use sexton_domain::run::{Accounts, CappedText, Output, Report, RunId, RunState};
+use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::time::Timestamp;
+
+use super::errors::Step;
+use super::rows::{
+    PAUSE_OF_MANY, RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, small, task_key, to_sql,
+};
+use super::schema::NOT_OVER;
+use super::tasks::{STANDING_COLUMNS, pause, standing};
+use super::tx::Tx;
+
+/// Newest runs of all tenants that are searched for a tenant's, before each of its tasks is read.
+const SEEN: i64 = 500;
+
+/// See [`crate::Store::runs`].
+pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
+    let (before, limit) = (filter.before.map_or(i64::MAX, |run| run.0), to_sql(filter.limit));
+    // Runs that are not over are a small partition of their own; others are read newest first until enough match.
+    let which = match filter.state {
+        None => "true".to_owned(),
+        Some(state) if state.is_over() => format!("over_at < {NOT_OVER} AND state = {}", state_code(state)),
+        Some(state) => format!("over_at = {NOT_OVER} AND state = {}", state_code(state)),
+    };
+    let which = if filter.begun { format!("{which} AND attempt > 0") } else { which };
+    let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
+    if task.is_none() {
+        // Reads the newest runs of all tenants. If one tenant's are asked for, most of them are usually its own.
+        let seen = if tenant.is_none() { limit } else { limit.saturating_mul(2).max(SEEN) };
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM \
+             (SELECT * FROM runs WHERE id < $1 AND {which} ORDER BY id DESC LIMIT $3) r \
+             JOIN tasks t ON t.id = r.task {PAUSE_OF_MANY} \
+             WHERE $4::text IS NULL OR t.tenant = $4 ORDER BY r.id DESC LIMIT $2"
+        );
+        let rows = tx.query(&sql, &[&before, &limit, &seen, &tenant]).await?;
+        if tenant.is_none() || to_sql(rows.len()) == limit {
+            return rows.iter().map(run_info).collect();
+        }
+    }
+    let sql = format!(
+        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
+         (SELECT * FROM runs WHERE task = t.id AND -id > -$1::bigint AND {which} ORDER BY -id LIMIT $2) r {PAUSE_OF_MANY} \
+         WHERE ($3::text IS NULL OR t.tenant = $3) AND ($4::text IS NULL OR t.name = $4) ORDER BY r.id DESC LIMIT $2"
+    );
+    let rows = tx.query(&sql, &[&before, &limit, &tenant, &task]).await?;
+    rows.iter().map(run_info).collect()
+}
+
+/// See [`crate::Store::latest_runs`].
+pub(super) async fn latest_runs(tx: &Tx, tenant: &Name, task: Option<&Name>) -> Step<BTreeMap<Name, LatestRuns>> {
+    let begun = "SELECT * FROM runs WHERE task = t.id AND attempt > 0 ORDER BY -id LIMIT 1".to_owned();
+    let waiting = format!(
+        "SELECT * FROM runs WHERE task = t.id AND over_at = {NOT_OVER} AND state = {WAITING} AND attempt = 0 \
+         ORDER BY run_at, id LIMIT 1"
+    );
+    let mut found = Vec::new();
+    for which in [begun, waiting] {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL ({which}) r {PAUSE_OF_MANY} \
+             WHERE t.tenant = $1 AND ($2::text IS NULL OR t.name = $2)"
+        );
+        let rows = tx.query(&sql, &[&tenant.as_str(), &task.map(Name::as_str)]).await?;
+        found.push(rows.iter().map(run_info).collect::<Step<Vec<RunInfo>>>()?);
+    }
+    let waiting = found.pop().unwrap_or_default();
+    Ok(LatestRuns::of(found.pop().unwrap_or_default(), waiting))
+}
+
+/// See [`crate::Store::run`].
+pub(super) async fn run(tx: &Tx, run: RunId) -> Step<Option<RunInfo>> {
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs r JOIN tasks t ON t.id = r.task {PAUSE_OF_MANY} WHERE r.id = $1");
+    tx.query_opt(&sql, &[&run.0]).await?.as_ref().map(run_info).transpose()
+}
+
+/// See [`crate::Store::input`].
+pub(super) async fn input(tx: &Tx, run: RunId) -> Step<Option<Vec<u8>>> {
+    let row = tx.query_opt("SELECT input FROM runs WHERE id = $1", &[&run.0]).await?;
+    Ok(row.map(|row| row.get::<_, Option<Vec<u8>>>(0).unwrap_or_default()))
+}
+
+/// See [`crate::Store::output`].
+pub(super) async fn output(tx: &Tx, run: RunId) -> Step<Option<Output>> {
+    let sql =
+        format!("SELECT content_type, output FROM runs WHERE id = $1 AND over_at < {NOT_OVER} AND state = {SUCCEEDED}");
+    let row = tx.query_opt(&sql, &[&run.0]).await?;
+    Ok(row.map(|row| Output { content_type: row.get(0), body: row.get::<_, Option<Vec<u8>>>(1).unwrap_or_default() }))
+}
+
+/// See [`crate::Store::latest_success`].
+pub(super) async fn latest_success(tx: &Tx, task: &TaskKey) -> Step<Option<(RunId, Timestamp)>> {
+    let row = tx
+        .query_opt(
+            "SELECT y.latest_success, y.latest_success_at FROM tasks t JOIN tally y ON y.task = t.id \
+             WHERE t.tenant = $1 AND t.name = $2 AND y.latest_success IS NOT NULL \
+             ORDER BY y.latest_success DESC LIMIT 1",
+            &[&task.tenant.as_str(), &task.task.as_str()],
+        )
+        .await?;
+    Ok(row.map(|row| (RunId(row.get(0)), instant(&row, 1))))
+}
+
+/// See [`crate::Store::attempts`].
+pub(super) async fn attempts(tx: &Tx, run: RunId) -> Step<Vec<AttemptInfo>> {
+    let sql = format!("SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE run = $1 ORDER BY attempt");
+    tx.query(&sql, &[&run.0]).await?.iter().map(attempt).collect()
+}
+
+/// Columns that [`attempt`] reads of an attempt, in its order.
+pub(super) const ATTEMPT_COLUMNS: &str = "attempt, host, outcome, started_at, ended_at, message, fuel, peak_memory, guest_us, \
+     host_us, queued_us, lock_wait_us, host_calls, bytes_in, bytes_out, backtrace, log, log_cut, stdout, stdout_cut, stderr, \
+     stderr_cut";
+
+/// Builds an attempt from a row of [`ATTEMPT_COLUMNS`].
+pub(super) fn attempt(row: &Row) -> Step<AttemptInfo> {
+    let time = |column| Duration::from_micros(number(row, column));
+    let kept = |column: usize| CappedText {
+        text: row.get::<_, Option<String>>(column).unwrap_or_default(),
+        cut: row.get(column + 1),
+    };
+    Ok(AttemptInfo {
+        attempt: small(row, 0),
+        host: row.get(1),
+        report: Report {
+            outcome: outcome(row, 2)?,
+            started_at: instant(row, 3),
+            ended_at: instant(row, 4),
+            message: row.get(5),
+            accounts: Accounts {
+                fuel: number(row, 6),
+                peak_memory: number(row, 7),
+                guest: time(8),
+                host: time(9),
+                queued: time(10),
+                lock_wait: time(11),
+                host_calls: number(row, 12),
+                bytes_in: number(row, 13),
+                bytes_out: number(row, 14),
+            },
+            backtrace: row.get(15),
+            log: kept(16),
+            stdout: kept(18),
+            stderr: kept(20),
+        },
+    })
+}
+
+/// The number of runs in each state, in the order of [`RunState::ALL`].
+const SUMS: &str = "coalesce(sum(waiting), 0)::bigint, coalesce(sum(running), 0)::bigint, \
+     coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint, coalesce(sum(cancelled), 0)::bigint";
+
+/// See [`crate::Store::counts`].
+pub(super) async fn counts(tx: &Tx) -> Step<BTreeMap<RunState, u64>> {
+    let row = tx.query_one(&format!("SELECT {SUMS} FROM tally"), &[]).await?;
+    Ok(RunState::ALL.iter().enumerate().map(|(place, state)| (*state, number(&row, place))).collect())
+}
+
+/// See [`crate::history::History::count`].
+pub(super) async fn count(tx: &Tx, task: &TaskKey, state: RunState) -> Step<u64> {
+    let row = tx
+        .query_one(
+            &format!("SELECT {SUMS} FROM tasks t JOIN tally y ON y.task = t.id WHERE t.tenant = $1 AND t.name = $2"),
+            &[&task.tenant.as_str(), &task.task.as_str()],
+        )
+        .await?;
+    Ok(number(&row, state_code(state) as usize))
+}
+
+/// Returns the query for the rows that [`state`] reads.
+fn select() -> String {
+    format!(
+        "SELECT t.tenant, t.name, t.cursor_at, {STANDING_COLUMNS}, t.fired, t.memory, t.schedule, t.left_out FROM tasks t"
+    )
+}
+
+/// Condition for a task that has a state.
+const HAS_STATE: &str =
+    "(t.cursor_at IS NOT NULL OR t.schedule IS NOT NULL OR t.paused OR t.failures > 0 OR t.crashes > 0)";
+
+/// See [`crate::tasks::Tasks::task_states`].
+pub(super) async fn task_states(tx: &Tx) -> Step<BTreeMap<TaskKey, TaskState>> {
+    let rows = tx.query(&format!("{} WHERE {HAS_STATE}", select()), &[]).await?;
+    rows.iter().map(state).collect()
+}
+
+/// See [`crate::tasks::Tasks::task_state`].
+pub(super) async fn task_state(tx: &Tx, task: &TaskKey) -> Step<Option<TaskState>> {
+    let sql = format!("{} WHERE t.tenant = $1 AND t.name = $2 AND {HAS_STATE}", select());
+    let row = tx.query_opt(&sql, &[&task.tenant.as_str(), &task.task.as_str()]).await?;
+    Ok(row.as_ref().map(state).transpose()?.map(|(_, state)| state))
+}
+
+/// See [`crate::tasks::Tasks::task_states_of`].
+pub(super) async fn task_states_of(tx: &Tx, tenant: &Name) -> Step<BTreeMap<TaskKey, TaskState>> {
+    let rows = tx.query(&format!("{} WHERE t.tenant = $1 AND {HAS_STATE}", select()), &[&tenant.as_str()]).await?;
+    rows.iter().map(state).collect()
+}
+
+fn state(row: &Row) -> Step<(TaskKey, TaskState)> {
+    let state = TaskState {
+        cursor: maybe_instant(row, 2),
+        fired: number(row, 9),
+        memory: row.get(10),
+        schedule: row.get(11),
+        left_out: row.get(12),
+        paused: pause(row, 3),
+        standing: standing(row, 3),
+    };
+    Ok((task_key(row, 0)?, state))
+}
+
+/// Milliseconds since the Unix epoch by the database's clock. No other SQL reads a clock.
+pub(super) const TIME: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// See [`crate::Store::time`].
+pub(super) async fn time(tx: &Tx) -> Step<Timestamp> {
+    Ok(instant(&tx.query_one(TIME, &[]).await?, 0))
+}

@@ -1,0 +1,189 @@
+//! Writes pieces of work: those that have gathered go in one transaction and are answered after its commit, so that one
+//! wait for the disk serves all callers.
+//!
+//! When a transaction fails, its pieces are tried again, each alone: one that cannot succeed does not hurt the others.
+//! When another transaction was in the way (a serialization failure, a deadlock) or the connection broke, the whole is
+//! tried again. A connection that breaks during a commit leaves its result open; the next try knows that
+//! ([`Tx::doubt`]), and looks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::{Result, StoreError};
+use sexton_system::supervisor::Supervisor;
+
+use super::errors::{Failure, Remedy, Step};
+use super::shared::Shared;
+use super::tx::Tx;
+
+/// Time that a transaction may take before its connection counts as broken. Less than a third of the shortest useful
+/// lease; more than a busy database needs.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time that a database may be away before callers get an error: they try again themselves, and the API must answer. A
+/// restart or failover takes less.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// The same time for a commit in doubt. Only the database knows whether it was done.
+const AWAY_IN_DOUBT: Duration = Duration::from_secs(60);
+
+/// The first wait before another try, doubled each time, and the longest.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+
+/// The work that a lane does.
+#[async_trait]
+pub(super) trait Work: Send + Sync + 'static {
+    /// A piece of work.
+    type Item: Send + Sync + 'static;
+    /// The result of a piece of work.
+    type Answer: Send + 'static;
+
+    /// Does all items within the transaction, and returns an answer for each, in order. It may commit with its last
+    /// statements ([`Tx::commit_with`]); otherwise the lane commits afterwards.
+    async fn run(&self, tx: &mut Tx, items: &[&Self::Item]) -> Step<Vec<Result<Self::Answer>>>;
+}
+
+struct Queued<W: Work> {
+    item: W::Item,
+    reply: oneshot::Sender<Result<W::Answer>>,
+}
+
+/// A queue of one kind of work.
+#[derive(Debug)]
+pub(super) struct Batcher<W: Work> {
+    queue: mpsc::UnboundedSender<Queued<W>>,
+}
+
+impl<W: Work> Batcher<W> {
+    /// Starts a lane with one transaction in progress for each of `shards`, each of at most `most` pieces.
+    pub(super) fn start(shared: &Arc<Shared>, work: W, shards: &[i16], most: usize) -> Self {
+        let (queue, asked) = mpsc::unbounded_channel();
+        let (work, asked) = (Arc::new(work), Arc::new(Mutex::new(asked)));
+        for shard in shards {
+            let server = Arc::new(Server {
+                shared: Arc::clone(shared),
+                work: Arc::clone(&work),
+                shard: *shard,
+                most,
+                asked: asked.clone(),
+            });
+            // A panic's transaction is rolled back with its connection; if it was committed, a later look finds that.
+            Supervisor::of_process().service("store lane", move || Arc::clone(&server).serve());
+        }
+        Self { queue }
+    }
+
+    /// Queues `item`, and waits until it is committed.
+    pub(super) async fn ask(&self, item: W::Item) -> Result<W::Answer> {
+        let stopped = || StoreError::Other("the store has stopped".into());
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Queued { item, reply }).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+/// Does queued work, one transaction after the other.
+struct Server<W: Work> {
+    shared: Arc<Shared>,
+    work: Arc<W>,
+    shard: i16,
+    most: usize,
+    asked: Arc<Mutex<mpsc::UnboundedReceiver<Queued<W>>>>,
+}
+
+impl<W: Work> Server<W> {
+    /// Serves until the lane is dropped.
+    async fn serve(self: Arc<Self>) {
+        loop {
+            let mut batch = Vec::new();
+            {
+                let mut asked = self.asked.lock().await;
+                if asked.recv_many(&mut batch, self.most).await == 0 {
+                    return;
+                }
+            }
+            self.together(batch).await;
+        }
+    }
+
+    async fn together(&self, batch: Vec<Queued<W>>) {
+        let items: Vec<&W::Item> = batch.iter().map(|asked| &asked.item).collect();
+        match self.until_done(&items).await {
+            Ok(answers) => answer(&self.shared, batch.into_iter().zip(answers)),
+            Err(failure) if batch.len() == 1 || failure.remedy() == Remedy::Reconnect => {
+                let error = failure.explain();
+                for asked in batch {
+                    drop(asked.reply.send(Err(error.clone())));
+                }
+            }
+            Err(_) => {
+                for asked in batch {
+                    let done = self.until_done(&[&asked.item]).await;
+                    let done = done.map(|mut answers| answers.remove(0)).unwrap_or_else(|e| Err(e.explain()));
+                    answer(&self.shared, [(asked, done)]);
+                }
+            }
+        }
+    }
+
+    /// Tries until the work is committed, or cannot be.
+    async fn until_done(&self, items: &[&W::Item]) -> Step<Vec<Result<W::Answer>>> {
+        let (started, mut wait, mut doubt) = (Instant::now(), AGAIN.0, false);
+        loop {
+            let mut committing = Arc::default();
+            let once = tokio::time::timeout(PATIENCE, self.once(items, doubt, &mut committing));
+            let failure = match once.await {
+                Ok(Ok(answers)) => return Ok(answers),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::NoConnection(format!("no answer within {PATIENCE:?}")),
+            };
+            let remedy = failure.remedy();
+            // A server that answers a commit with any error has not done it.
+            doubt |= remedy == Remedy::Reconnect && committing.load(Ordering::Relaxed);
+            let away = if doubt { AWAY_IN_DOUBT } else { AWAY };
+            if remedy == Remedy::None || started.elapsed() > away {
+                return Err(failure);
+            }
+            tracing::debug!(failure = ?failure, doubt, "Trying a transaction again");
+            tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
+            wait = (wait * 2).min(AGAIN.1);
+        }
+    }
+
+    /// Tries once. `committing` is set to the flag that tells whether the commit was sent.
+    async fn once(
+        &self,
+        items: &[&W::Item],
+        doubt: bool,
+        committing: &mut Arc<AtomicBool>,
+    ) -> Step<Vec<Result<W::Answer>>> {
+        let mut tx = Tx::take(&self.shared, self.shard, doubt).await?;
+        *committing = tx.committing();
+        tx.begin();
+        match self.work.run(&mut tx, items).await {
+            Ok(answers) => {
+                tx.commit().await?;
+                self.shared.committed(tx.hints);
+                Ok(answers)
+            }
+            Err(failure) => {
+                if failure.remedy() != Remedy::Reconnect {
+                    tx.roll_back().await?;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Sends the answers. A caller may have gone away by then; written work stays written.
+fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Queued<W>, Result<W::Answer>)>) {
+    for (asked, answer) in answered {
+        shared.count_write();
+        drop(asked.reply.send(answer));
+    }
+}

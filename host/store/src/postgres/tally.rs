@@ -1,0 +1,121 @@
+//! Sums over the runs of tasks. A transaction gathers its changes and writes them with one statement before it ends, to
+//! its own lane's shard: so it waits for no other lane.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::types::ToSql;
+
+use super::errors::Step;
+use super::tx::Tx;
+use crate::codes::state_code;
+use sexton_domain::run::{RunId, RunState};
+use sexton_domain::time::Timestamp;
+
+/// A transaction's changes to the sums, by task.
+#[derive(Debug, Default)]
+pub(super) struct CounterChanges {
+    tasks: BTreeMap<i64, Change>,
+}
+
+/// The changes for one task.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Runs in each state, in the order of [`RunState::ALL`].
+    runs: [i64; 5],
+    /// Bytes of the runs that are over.
+    pub(super) bytes: i64,
+    /// The greatest run that succeeded, and when it ended.
+    latest_success: Option<(RunId, Timestamp)>,
+    latest_failure: Option<Timestamp>,
+}
+
+impl Change {
+    /// Counts runs that entered `state`.
+    pub(super) fn enter(&mut self, state: RunState, count: usize) {
+        self.runs[state_code(state) as usize] += count as i64;
+    }
+
+    /// Counts runs that left `state`.
+    pub(super) fn leave(&mut self, state: RunState, count: usize) {
+        self.runs[state_code(state) as usize] -= count as i64;
+    }
+
+    /// Records that a run succeeded.
+    pub(super) fn succeeded(&mut self, run: RunId, at: Timestamp) {
+        if self.latest_success.is_none_or(|(latest, _)| latest < run) {
+            self.latest_success = Some((run, at));
+        }
+    }
+
+    /// Records that a run failed.
+    pub(super) fn failed(&mut self, at: Timestamp) {
+        self.latest_failure = self.latest_failure.max(Some(at));
+    }
+}
+
+impl CounterChanges {
+    /// Returns the changes for a task.
+    pub(super) fn of(&mut self, task: i64) -> &mut Change {
+        self.tasks.entry(task).or_default()
+    }
+
+    /// Writes the changes, in the order of the tasks, as all transactions do.
+    pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
+        if !self.tasks.is_empty() {
+            tx.query(WRITE, &self.columns(tx).params()).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the changes as the columns that [`WRITE`] takes.
+    pub(super) fn columns(&self, tx: &Tx) -> Columns {
+        let each = |column: fn(&Change) -> Option<i64>| self.tasks.values().map(column).collect();
+        Columns {
+            tasks: self.tasks.keys().copied().collect(),
+            shard: tx.shard,
+            runs: std::array::from_fn(|place| self.tasks.values().map(|change| change.runs[place]).collect()),
+            bytes: self.tasks.values().map(|change| change.bytes).collect(),
+            successes: each(|change| change.latest_success.map(|(run, _)| run.0)),
+            success_ats: each(|change| change.latest_success.map(|(_, at)| at.as_millis())),
+            failure_ats: each(|change| change.latest_failure.map(Timestamp::as_millis)),
+        }
+    }
+}
+
+/// A [`CounterChanges`] as the columns of rows.
+#[derive(Debug)]
+pub(super) struct Columns {
+    tasks: Vec<i64>,
+    shard: i16,
+    runs: [Vec<i64>; 5],
+    bytes: Vec<i64>,
+    successes: Vec<Option<i64>>,
+    success_ats: Vec<Option<i64>>,
+    failure_ats: Vec<Option<i64>>,
+}
+
+impl Columns {
+    /// Returns the parameters of [`WRITE`], in its order.
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 11] {
+        let Self { tasks, shard, runs: [waiting, running, succeeded, failed, cancelled], bytes, .. } = self;
+        let (successes, success_ats, failure_ats) = (&self.successes, &self.success_ats, &self.failure_ats);
+        [tasks, shard, waiting, running, succeeded, failed, cancelled, bytes, successes, success_ats, failure_ats]
+    }
+}
+
+/// Adds a [`CounterChanges`] to the sums.
+pub(super) const WRITE: &str = "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
+     latest_success, latest_success_at, latest_failure_at) \
+     SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, \
+     n.failure_at \
+     FROM unnest($1::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
+     $9::bigint[], $10::bigint[], $11::bigint[]) \
+     AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at) \
+     ON CONFLICT (task, shard) DO UPDATE SET waiting = y.waiting + excluded.waiting, \
+     running = y.running + excluded.running, succeeded = y.succeeded + excluded.succeeded, \
+     failed = y.failed + excluded.failed, cancelled = y.cancelled + excluded.cancelled, \
+     bytes = y.bytes + excluded.bytes, \
+     latest_success_at = CASE WHEN excluded.latest_success > coalesce(y.latest_success, 0) \
+     THEN excluded.latest_success_at ELSE y.latest_success_at END, \
+     latest_success = greatest(y.latest_success, excluded.latest_success), \
+     latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at)";

@@ -1,0 +1,196 @@
+//! Builds the new run for each request: one function for each way in which a run comes to be.
+//!
+//! `docs/design/0014-what-a-run-is.md` lists the ways, where they differ, and why.
+
+use std::time::Duration;
+
+use crate::added::{DueSchedule, RunDefaults};
+use crate::{Admit, NewRun};
+use sexton_domain::run::{Cause, RunId};
+use sexton_domain::task::{Name, Overlap, Task, TaskKey};
+use sexton_domain::time::Timestamp;
+
+/// The request of a person or a program for a run of a task, through the API or in a simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// When the run is due; `None` is now.
+    pub due_at: Option<Timestamp>,
+    /// The input of the run; `None` is the task's own.
+    pub input: Option<Vec<u8>>,
+    /// The caller's idempotency key.
+    pub key: Option<String>,
+    /// The limits that the run goes past, in words, if it starts whatever holds its task back.
+    pub past_limits: Option<String>,
+}
+
+/// The request of a running attempt for a run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub task: TaskKey,
+    pub due_at: Timestamp,
+    /// The input of the run, unchanged: an empty input stays empty.
+    pub input: Vec<u8>,
+    /// The key by which a repeated request finds the run that the first one made.
+    pub key: Option<RequestKey>,
+    /// The task that asks.
+    pub caller: Name,
+    /// The run that asks.
+    pub parent: RunId,
+}
+
+/// The key by which a repeated request of a guest finds the run that the first one made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestKey {
+    /// The guest chose the key, which counts for all runs of its task.
+    Chosen(String),
+    /// The request is for the continuation with this number, from 1, of the run that asks.
+    Continuation(u32),
+}
+
+impl RequestKey {
+    /// Returns the dedup key, which at most one run of the requested task has. The prefix keeps the keys that guests
+    /// choose apart from those of the scheduler, the API and other tasks.
+    fn dedup(self, caller: &Name, parent: RunId) -> String {
+        match self {
+            Self::Chosen(key) => format!("task:{caller}:{key}"),
+            Self::Continuation(nth) => format!("continue:{parent}:{nth}"),
+        }
+    }
+}
+
+impl Admit {
+    /// Returns when the schedule of a task with this policy gets a further run.
+    pub fn by_schedule(overlap: Overlap) -> Self {
+        match overlap {
+            Overlap::Skip => Self::Below(1),
+            Overlap::QueueOne => Self::Below(2),
+            // The sum of the runs that wait and the one that is running.
+            Overlap::QueueAll => Self::Below(Overlap::MOST_QUEUED + 1),
+            Overlap::Replace => Self::Replacing,
+            Overlap::Allow(n) => Self::Below(n),
+        }
+    }
+
+    /// Returns when a demanded run that is due at `due_at` is admitted for a task with this policy. It is never
+    /// skipped, because the caller waits for it. A run that is due later must not end what is running now, and a run
+    /// past limits goes beside the others.
+    fn on_demand(overlap: Overlap, due_at: Timestamp, past_limits: bool, now: Timestamp) -> Self {
+        match overlap {
+            Overlap::Replace if due_at <= now && !past_limits => Self::Replacing,
+            _ => Self::Always,
+        }
+    }
+}
+
+impl NewRun {
+    /// Returns the run of `task` that is demanded at `now`.
+    pub fn demanded(task: &Task, demand: Demand, now: Timestamp) -> Self {
+        let due_at = demand.due_at.unwrap_or(now);
+        let past_limits = demand.past_limits.is_some();
+        Self {
+            input: demand.input.unwrap_or_else(|| task.input.clone()),
+            // The prefix keeps the key apart from the scheduler's, so that no caller can stand in for a scheduled run.
+            dedup: demand.key.map(|key| format!("key:{key}")),
+            admit: Admit::on_demand(task.overlap, due_at, past_limits, now),
+            forced: past_limits,
+            note: demand.past_limits,
+            ..Self::of(task.key.clone(), due_at, Cause::Demand)
+        }
+    }
+
+    /// Returns the run that `request` asks for at `now`.
+    ///
+    /// Such a run goes beside the others, whatever the task's overlap policy: a run that continues itself must not end
+    /// itself, and of a hundred pieces of work that are handed out none replaces another.
+    pub fn requested(request: Request, now: Timestamp) -> Self {
+        Self {
+            // Runs are claimed by `run_at`, earliest first: a run that is "due since 1970" must not overtake the
+            // others.
+            run_at: request.due_at.max(now),
+            input: request.input,
+            dedup: request.key.map(|key| key.dedup(&request.caller, request.parent)),
+            parent: Some(request.parent),
+            ..Self::of(request.task, request.due_at, Cause::Task)
+        }
+    }
+
+    /// Returns the run of `task` that its schedule calls for at `due_at`.
+    pub fn scheduled(task: &Task, due_at: Timestamp) -> Self {
+        let dedup = Some(format!("at:{}", due_at.as_millis()));
+        Self { dedup, ..Self::by_clock(task, due_at, Cause::Schedule) }
+    }
+
+    /// Returns the run of `task` that a host's start calls for.
+    pub fn on_start(task: &Task, now: Timestamp) -> Self {
+        Self::by_clock(task, now, Cause::Start)
+    }
+
+    fn by_clock(task: &Task, due_at: Timestamp, cause: Cause) -> Self {
+        let run_at = task.plan().start_of(due_at);
+        Self {
+            run_at,
+            input: task.input.clone(),
+            admit: Admit::by_schedule(task.overlap),
+            start_by: start_by(task.timing.start_within, run_at),
+            ..Self::of(task.key.clone(), due_at, cause)
+        }
+    }
+
+    /// Returns the run that makes up at `now` for a missed instant of `task`'s schedule.
+    pub fn catch_up(task: &Task, due_at: Timestamp, note: String, now: Timestamp) -> Self {
+        let usual = Self::scheduled(task, due_at);
+        Self {
+            // The run goes behind those that wait already, and has the full time to start.
+            run_at: now,
+            start_by: start_by(task.timing.start_within, now),
+            // The catch-up policy asks for these runs: earlier runs are no reason to skip them, they wait for their
+            // turn.
+            admit: if usual.admit == Admit::Replacing { Admit::Replacing } else { Admit::Always },
+            note: Some(note),
+            ..usual
+        }
+    }
+
+    /// Returns the run of `task`, due at `due_at`, that follows the end of another: by `after`, `pace`, or a chain.
+    ///
+    /// It is never skipped, because the trigger makes no more runs than allowed.
+    pub fn following(task: &Task, due_at: Timestamp, dedup: String, now: Timestamp) -> Self {
+        Self {
+            input: task.input.clone(),
+            dedup: Some(dedup),
+            start_by: start_by(task.timing.start_within, now),
+            ..Self::of(task.key.clone(), due_at, Cause::Schedule)
+        }
+    }
+
+    /// Returns the run that the added schedule `key`, which gives its runs `data`, calls for at `due_at`.
+    ///
+    /// It has an overlap rule of its own: one run of a key at a time, whatever its task allows.
+    pub(crate) fn added(
+        task: &RunDefaults,
+        due: &DueSchedule,
+        due_at: Timestamp,
+        key: &Name,
+        data: Option<Vec<u8>>,
+        now: Timestamp,
+    ) -> Self {
+        let run_at = due_at.plus(due.delay);
+        Self {
+            run_at,
+            input: data.unwrap_or_else(|| task.input.clone()),
+            dedup: Some(format!("added:{key}:{}", due_at.as_millis())),
+            start_by: start_by(task.start_within, run_at.max(now)),
+            note: Some(due.note(key)),
+            schedule: Some(key.clone()),
+            ..Self::of(task.key.clone(), due_at, Cause::Schedule)
+        }
+    }
+}
+
+/// Returns the latest start of a run whose earliest start is `run_at`.
+fn start_by(within: Option<Duration>, run_at: Timestamp) -> Option<Timestamp> {
+    within.map(|within| run_at.plus(within))
+}
+
+#[cfg(test)]
+mod tests;
