@@ -37,14 +37,13 @@ use crate::testkit::{self, TestClock};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{CappedText, Claim, Outcome, Output, Report, RunId};
 use sexton_domain::schedule::Trigger;
-use sexton_domain::supervision::Supervision;
 use sexton_domain::task::{Name, Overlap, Task};
 use sexton_domain::tenant::{TenantLimits, Tenants};
 use sexton_domain::time::{Clock, Timestamp};
 use sexton_runtime::attempt::{RunHandle, Stop};
 use sexton_runtime::catalog::Catalog;
 use sexton_store::sqlite::{SqliteOptions, SqliteStore};
-use sexton_store::{ClaimRequest, Finish, LockKind, LockMode, LockName, LockTaken, LockWait};
+use sexton_store::{ClaimRequest, LockKind, LockMode, LockName, LockTaken, LockWait};
 use sexton_system::supervisor::{Supervisor, guarded};
 
 use super::{ApiState, HostInfo, WaitSlots, router};

@@ -31,6 +31,7 @@ pub mod repairs;
 pub mod rules;
 pub mod runs;
 pub mod schedules;
+mod sql;
 pub mod sqlite;
 pub mod tasks;
 #[doc(hidden)]

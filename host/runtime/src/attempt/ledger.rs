@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_counts_until_the_end_of_the_attempt() {
+    fn kept_bytes_count_until_the_end_of_the_attempt() {
         let (ledger, all) = ledger(1000, 1000);
         ledger.keep(700).unwrap();
 

@@ -1,6 +1,6 @@
 //! Helpers for the tests of several imports: a store, a clock that stands still, and claimed runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::testkit::{self, TestClock, claim_request, first_claim, handle, task_k
 pub(crate) use crate::testkit::{granted_task as task, grants};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{Cause, Claim, Outcome, RunId};
-use sexton_domain::task::{Grants, Limits, Name, Overlap, Pattern, Task};
+use sexton_domain::task::{Grants, Limits, Name};
 use sexton_domain::tenant::Tenants;
 use sexton_domain::time::{Clock, Timestamp};
 use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};

@@ -16,6 +16,7 @@ use crate::added::{
     ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
+use crate::sql::rows_of;
 use crate::{Result, StoreError};
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::task::Name;
@@ -69,11 +70,7 @@ impl AddedSchedules for PostgresStore {
 /// Returns the condition for unfinished schedules of `target` whose cursors are later than an instant. Its parameters are
 /// tenant and task, empty where `target` has none, and the instant.
 fn ahead(target: &PauseTarget) -> String {
-    let of = match target {
-        PauseTarget::Task(_) => "tenant = $1 AND task = $2",
-        PauseTarget::Tenant(_) => "tenant = $1 AND $2::text = ''",
-        PauseTarget::All => "$1::text = '' AND $2::text = ''",
-    };
+    let of = rows_of(target, "$1::text", "$2::text");
     format!("{of} AND NOT deleted AND finished_at IS NULL AND cursor_at > $3")
 }
 

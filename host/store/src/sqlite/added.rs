@@ -9,6 +9,7 @@ use crate::added::{
 };
 use crate::codes::SUCCEEDED;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
+use crate::sql::rows_of;
 use crate::{NewRun, StoreError};
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::task::Name;
@@ -24,11 +25,7 @@ use super::writer::Writing;
 /// Returns the condition for unfinished schedules of `target` whose cursors are later than an instant. Its parameters are
 /// tenant and task, empty where `target` has none, and the instant.
 fn ahead(target: &PauseTarget) -> String {
-    let of = match target {
-        PauseTarget::Task(_) => "tenant = ?1 AND task = ?2",
-        PauseTarget::Tenant(_) => "tenant = ?1 AND ?2 = ''",
-        PauseTarget::All => "?1 = '' AND ?2 = ''",
-    };
+    let of = rows_of(target, "?1", "?2");
     format!("{of} AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3")
 }
 

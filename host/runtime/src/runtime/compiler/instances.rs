@@ -19,7 +19,7 @@ use wasmtime_environ::{HostPtr, Module, ScopeVec, Tunables, VMOffsets};
 /// Stands between the compiled code and the figure at the end of its file.
 const MARK: [u8; 8] = *b"instance";
 
-/// What wasmtime keeps for an instance, a table or a memory beside the parts that are counted: a few hundred bytes.
+/// The bytes that wasmtime keeps for an instance, a table or a memory beside the parts that are counted: a few hundred.
 const EACH: u64 = 512;
 
 /// A passive element segment of an instance, and one of its elements, in wasmtime.

@@ -5,11 +5,10 @@ use crate::testkit::{self, TestClock, name, task_key};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{Outcome, Output, RunState};
 use sexton_domain::schedule::{CatchUp, Trigger};
-use sexton_domain::supervision::Supervision;
 use sexton_domain::task::{Name, Overlap};
 use sexton_store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
 use sexton_store::sqlite::{SqliteOptions, SqliteStore};
-use sexton_store::{ClaimRequest, Finish, RunFilter, RunInfo};
+use sexton_store::{RunFilter, RunInfo};
 
 /// Returns the instant `seconds` after noon on 2027-01-15 in UTC.
 fn at(seconds: i64) -> Timestamp {

@@ -15,11 +15,10 @@ use crate::plugins::manifest::Manifest;
 use crate::testkit::TestClock;
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{Claim, ClaimKey, Outcome, Output, RunState};
-use sexton_domain::supervision::Supervision;
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::{Clock, Timestamp};
 use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
-use sexton_store::{ClaimRequest, Finish, RunFilter, RunInfo, Store, TaskState};
+use sexton_store::{ClaimRequest, RunFilter, RunInfo, Store, TaskState};
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
