@@ -5,6 +5,6 @@ set -euo pipefail
 
 "$1/remotes" --seed 1 --listen "${2:-127.0.0.1:7400}" &
 remotes=$!
-trap 'kill "$remotes" 2>/dev/null || true' EXIT
+trap 'kill "$remotes" 2>/dev/null || true; wait "$remotes" 2>/dev/null || true' EXIT
 # In the foreground: Ctrl-C reaches the host, which stops in its own three steps.
 "$1/sexton" run

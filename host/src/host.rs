@@ -245,7 +245,9 @@ fn notify_systemd(state: &[sd_notify::NotifyState<'_>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::{first_claim, handle, task_key};
+    use crate::testkit::{claim_request, handle, task};
+    use sexton_store::NewRun;
+    use sexton_store::rules::runs::Demand;
 
     async fn host(place: &std::path::Path) -> Host {
         let mut config = Config::default();
@@ -260,7 +262,11 @@ mod tests {
     async fn a_stop_that_interrupts_attempts_tells_them_and_has_the_runtime_hurry() {
         let place = tempfile::tempdir().unwrap();
         let host = host(place.path()).await;
-        let (attempt, runtime) = (handle(first_claim(7), task_key("a")), Arc::clone(&host.runtime));
+        // The claim is one of the store, because the heartbeat would end an attempt without one.
+        let (task, now) = (task("a"), host.clock.now());
+        host.store.enqueue(vec![NewRun::demanded(&task, Demand::default(), now)], now).await.unwrap();
+        let claimed = host.store.claim(claim_request([(task.key.clone(), 1)], now)).await.unwrap();
+        let (attempt, runtime) = (handle(claimed.claims[0].key, task.key), Arc::clone(&host.runtime));
         host.live.insert(Arc::clone(&attempt));
 
         host.stop(Duration::ZERO, std::future::pending()).await;

@@ -93,6 +93,7 @@ fn a_store_moves_from_a_file_to_a_database_and_back() {
     let both = |host: &Host| [run, id(&failed)].map(|run| host.get(&format!("/v1/runs/{run}")));
     let (before, made) = (both(&host), host.output(run));
     let told = |host: &Host| {
+        host.loaded("probe");
         assert_eq!(both(host), before);
         assert_eq!(host.output(run), made);
         assert_eq!(does(host, &["cache", "get", "page"]).0, "of before");

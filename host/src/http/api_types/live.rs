@@ -80,6 +80,7 @@ pub struct LiveAttempt {
     /// The host call that it waits in.
     pub waiting: Option<Wait>,
     /// The number of clients that take its `stack` or `profile`.
+    #[serde(rename = "lookers")]
     pub observers: usize,
     /// Whether the attempt was told to end, or is being interrupted.
     pub ending: bool,

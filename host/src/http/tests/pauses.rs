@@ -78,7 +78,7 @@ async fn a_forced_run_reports_the_limits_that_it_exceeded() {
     let forced = rig.post("/v1/tasks/hello/runs?past_limits=true", "").await.json();
 
     let note = "past its limits: `hello` is paused: it is late; all tasks are paused since 2026-11-22T10:00:00.000Z; \
-                over its budget of 1000 fuel a minute; `hello` has as many runs at once as it may, 1";
+                over its budget of 1000 fuel a minute; `hello` has reached its limit of 1 concurrent runs";
     assert_eq!([&forced["note"], &forced["replaced"]], [&json!(note), &json!([])], "{forced}");
     let run = rig.get(&format!("/v1/runs/{}", forced["run"])).await.json()["run"].clone();
     assert_eq!((&run["note"], &run["forced"]), (&json!(note), &json!(true)));
