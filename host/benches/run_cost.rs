@@ -98,7 +98,8 @@ impl Bench {
         let services = Services {
             store,
             clock,
-            run_requests: Arc::new(ops),
+            run_requests: Arc::new(ops.clone()),
+            schedule_requests: Arc::new(ops),
             tenants,
             lock_waits: Arc::default(),
             virtual_time: None,

@@ -5,6 +5,7 @@
 //! terminal only with its control characters escaped.
 
 mod args;
+mod backfill;
 mod backup;
 mod cache;
 mod chains;
@@ -25,6 +26,7 @@ mod schedules;
 mod screen;
 mod serve;
 mod stack;
+mod task_view;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -74,13 +76,15 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Drain(asks) => hosts::drain(&asks.client(before)?, &asks.args, screen),
         Command::Tenants(asks) => lists::tenants(&asks.client(before)?, asks.args, screen),
         Command::Plugins(asks) => lists::plugins(&asks.client(before)?, asks.args, screen),
-        Command::Tasks(asks) => lists::tasks(&asks.client(before)?, asks.args, screen),
+        Command::Tasks(asks) => task_view::tasks(&asks.client(before)?, &asks.args, screen),
         Command::Chains(asks) => chains::chains(&asks.client(before)?, asks.args, screen),
         Command::Runs(asks) => lists::runs(&asks.client(before)?, &asks.args, screen),
         Command::Locks(asks) => locks::locks(&asks.client(before)?, &asks.args, screen),
         Command::Show(asks) => run_view::show(&asks.client(before)?, &asks.args, screen),
         Command::Logs(asks) => logs::logs(&asks.client(before)?, &asks.args, screen),
         Command::Trigger(asks) => trigger::trigger(&asks.client(before)?, &asks.args, screen),
+        Command::Rerun(asks) => trigger::rerun(&asks.client(before)?, &asks.args, screen),
+        Command::Backfill(asks) => backfill::backfill(&asks.client(before)?, &asks.args, screen),
         Command::Kill(asks) => trigger::kill(&asks.client(before)?, &asks.args, screen),
         Command::Release(asks) => trigger::release(&asks.client(before)?, &asks.args, screen),
         Command::Result(asks) => trigger::result(&asks.client(before)?, &asks.args, screen),
@@ -101,9 +105,11 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Schedule(ScheduleCommand::Delete(asks)) | Command::Delete(asks) => {
             schedules::delete(&asks.client(before)?, &asks.args, screen)
         }
-        Command::Cache(CacheCommand::Get(asks)) => cache::get(&asks.client(before)?, &asks.args.key, screen),
+        Command::Cache(CacheCommand::Get(asks)) => cache::get(&asks.client(before)?, &asks.args, screen),
         Command::Cache(CacheCommand::Set(asks)) => cache::set(&asks.client(before)?, &asks.args, screen),
         Command::Cache(CacheCommand::List(asks)) => cache::list(&asks.client(before)?, &asks.args, screen),
+        Command::Cache(CacheCommand::History(asks)) => cache::history(&asks.client(before)?, &asks.args, screen),
+        Command::Cache(CacheCommand::Restore(asks)) => cache::restore(&asks.client(before)?, &asks.args, screen),
         Command::Cache(CacheCommand::Delete(asks)) => cache::delete(&asks.client(before)?, &asks.args.key, screen),
     }
 }

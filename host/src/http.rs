@@ -8,6 +8,7 @@
 
 mod api_state;
 pub mod api_types;
+mod backfills;
 mod cache;
 mod chains;
 mod connection_slots;
@@ -70,6 +71,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{task}", get(tasks::show))
         .route("/v1/tasks/{task}/runs", post(tasks::trigger))
+        .route("/v1/tasks/{task}/backfill", post(backfills::fill_in).delete(backfills::cancel))
         .route("/v1/tasks/{task}/pause", post(pauses::pause))
         .route("/v1/tasks/{task}/resume", post(pauses::resume))
         .route("/v1/tasks/{task}/result", get(result::of_task))
@@ -83,11 +85,14 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/runs/{run}/output", get(result::of_run))
         .route("/v1/runs/{run}/kill", post(runs::kill))
         .route("/v1/runs/{run}/release", post(runs::release))
+        .route("/v1/runs/{run}/rerun", post(runs::rerun))
         .route("/v1/schedules", get(schedules::list).post(schedules::post))
         .route("/v1/schedules/{key}", schedule)
         .route("/v1/schedules/{key}/reset", post(schedules::reset))
         .route("/v1/cache", get(cache::list))
         .route("/v1/cache/{*key}", cache_entry)
+        .route("/v1/cache-history/{*key}", get(cache::history))
+        .route("/v1/cache-restore/{*key}", post(cache::restore))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))

@@ -3,11 +3,14 @@
 //!
 //! An operation knows its caller ([`Principal`]), reads the facts, decides, and has the store write the result. The
 //! contents of a resulting run are defined in [`store::rules::runs`](sexton_store::rules::runs), which schedules use as
-//! well. Nothing here knows HTTP or SQL. Guests reach this room through a trait of the imports
-//! ([`RunRequests`](sexton_runtime::imports::RunRequests)), because the imports stand below it.
+//! well. Nothing here knows HTTP or SQL. Guests reach this room through two traits of the imports
+//! ([`RunRequests`](sexton_runtime::imports::RunRequests),
+//! [`ScheduleRequests`](sexton_runtime::imports::ScheduleRequests)), because the imports stand below it.
 
+mod backfilling;
 mod ending;
 mod entries;
+mod guest_schedules;
 mod hosts;
 mod limits;
 mod pausing;
@@ -15,15 +18,18 @@ mod reason;
 mod requests;
 mod runs;
 mod schedules;
+mod statistics;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use backfilling::{Backfill, BackfillRange, MOST_INSTANTS};
 pub use ending::{EndEffect, EndRun};
 pub use entries::WriteEntry;
 pub use pausing::PauseState;
-pub use runs::{TriggerRun, Triggered};
+pub use runs::{RepeatRun, TriggerRun, Triggered};
 pub use schedules::{NewSchedule, ScheduleAdded};
+pub use statistics::{Change, ChangeKind, Spread, Statistics};
 
 use crate::machine::budget::Budgets;
 use crate::machine::drain::HostDuty;
@@ -94,6 +100,9 @@ pub enum OpError {
     /// The tenant has no cache entry with the key.
     #[error("there is no cache entry `{0}`")]
     NoEntry(String),
+    /// The version of the cache entry is not kept.
+    #[error("the cache has no version {1} of an entry `{0}`")]
+    NoVersion(String, u64),
     /// The cache entry does not meet the condition of the write.
     #[error("the entry `{0}` does not meet the request's condition")]
     EntryDiffers(String),
@@ -106,6 +115,15 @@ pub enum OpError {
     /// The run has ended already.
     #[error("run {0} is over already: {1}")]
     RunIsOver(RunId, RunState),
+    /// The run has not ended yet, so it cannot be repeated.
+    #[error("run {0} is not over: it is {1}")]
+    RunIsNotOver(RunId, RunState),
+    /// The schedule of the task has no instants that could be filled in.
+    #[error("`{task}` is due {1}, so no instants of its schedule can be filled in", task = .0.task)]
+    NotByClock(TaskKey, &'static str),
+    /// The range of a backfill makes no sense.
+    #[error("{0}")]
+    BadRange(String),
     /// The run is not suspected of killing its host.
     #[error("run {0} is not held back: it is {1}")]
     RunNotHeldBack(RunId, RunState),

@@ -92,6 +92,23 @@ impl From<wit::Entry> for Entry {
     }
 }
 
+/// A version of an entry, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The version, greater for each later one of the key.
+    pub version: u64,
+    /// The bytes of the value.
+    pub size: u64,
+    /// The instant at which it was set.
+    pub set_at: SystemTime,
+}
+
+impl From<wit::Version> for Version {
+    fn from(version: wit::Version) -> Self {
+        Self { version: version.version, size: version.size, set_at: instant(version.set_at) }
+    }
+}
+
 /// Returns the entry of `key`, or `None` if there is none or it has expired.
 ///
 /// # Errors
@@ -160,7 +177,37 @@ where
     }
 }
 
-/// Deletes the entry of `key`. It is no error if there was none.
+/// Returns the versions of `key`: the current one, and then the earlier ones that are kept, from the latest to the
+/// earliest. The list is empty if there is no entry. `{ keys = "KEY", keep = N }` in the grants of the manifest keeps N
+/// earlier versions.
+///
+/// # Errors
+///
+/// As [`Error`] says, apart from `Conflict`, `TooLarge` and `Value`.
+pub fn history(key: &str) -> Result<Vec<Version>, Error> {
+    Ok(wit::history(key)?.into_iter().map(Version::from).collect())
+}
+
+/// Returns the entry of `key` as it was in `version`, or `None` if that is neither the current version nor a kept one.
+///
+/// # Errors
+///
+/// As [`Error`] says, apart from `Conflict`, `TooLarge` and `Value`.
+pub fn get_version(key: &str, version: u64) -> Result<Option<Entry>, Error> {
+    Ok(wit::get_version(key, version)?.map(Entry::from))
+}
+
+/// Sets `key` to the value, and the end of life, that it had in `version`, and returns its new version. No other write
+/// comes between.
+///
+/// # Errors
+///
+/// [`Error::Conflict`] if `version` is neither the current version nor a kept one; nothing is changed in that case.
+pub fn restore(key: &str, version: u64) -> Result<u64, Error> {
+    Ok(wit::restore(key, version)?)
+}
+
+/// Deletes the entry of `key`, with all its versions. It is no error if there was none.
 ///
 /// # Errors
 ///

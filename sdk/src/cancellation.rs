@@ -37,7 +37,7 @@ pub enum Reason {
     /// The host is shutting down. The run's return value is its result; without one the run is repeated when a host is
     /// up.
     Shutdown,
-    /// Less time is left than the grace.
+    /// Less time is left than the grace: the deadline is near, or the run was idle for as long as it may be.
     DeadlineNear,
     /// Another run replaces this one. Its return value is not its result, and it is not tried again.
     Replaced,
@@ -77,6 +77,18 @@ pub fn cancelled() -> Option<Reason> {
 /// Returns a pollable to wait for beside others. It is ready as soon as [`cancelled`] returns a reason.
 pub fn subscribe() -> Pollable {
     wit::subscribe()
+}
+
+/// Returns the time until the run is interrupted; `None` while there is no reason to end. A host that shuts down may
+/// interrupt the run earlier.
+pub fn time_left() -> Option<Duration> {
+    wit::time_left().map(Duration::from_millis)
+}
+
+/// Returns a pollable to wait for beside others. It is ready as soon as the host insists, which it does if the task's
+/// `ladder` says when.
+pub fn subscribe_insisted() -> Pollable {
+    wit::subscribe_insisted()
 }
 
 /// Sleeps for this long.

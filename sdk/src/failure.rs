@@ -72,6 +72,9 @@ fn is_permanent(error: &dyn Any) -> bool {
     if let Some(error) = error.downcast_ref::<schedule::Error>() {
         return !matches!(error, schedule::Error::NotFound | schedule::Error::Other(_));
     }
+    if let Some(error) = error.downcast_ref::<schedule::ScheduleError>() {
+        return !matches!(error, schedule::ScheduleError::NotFound | schedule::ScheduleError::Other(_));
+    }
     if let Some(error) = error.downcast_ref::<http::Error>() {
         return matches!(error, http::Error::Denied | http::Error::Invalid(_));
     }

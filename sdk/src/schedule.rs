@@ -1,6 +1,8 @@
-//! Enqueues runs.
+//! Enqueues runs, and adds schedules that make runs again and again.
 //!
 //! An enqueued run is stored when the call returns, whatever happens to the run that enqueued it.
+
+mod recurring;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -9,6 +11,8 @@ use serde::Serialize;
 
 use crate::bindings::sexton::task::schedule as wit;
 use crate::request::{milliseconds, since_epoch};
+
+pub use recurring::{Added, Recurring, ScheduleError, cron, delete, every, list};
 
 /// The reason why a run was not enqueued.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ const SYMPTOMS: &str = "docs/guides/troubleshooting.md";
 
 /// Words with which commands begin that people type, and messages do not.
 const COMMANDS: &[&str] =
-    &["sexton", "cargo", "make", "rustup", "cp", "mv", "apt-get", "pg_dump", "sqlite3", "systemctl"];
+    &["sexton", "cargo", "make", "rustup", "cp", "mv", "apt-get", "pg_dump", "sqlite3", "systemctl", "temporal"];
 
 #[test]
 fn messages_that_the_documents_quote_are_messages_of_the_program() {

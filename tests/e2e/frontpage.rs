@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::{Host, SEXTON, Setup, drop_in, guest, list};
+use crate::outcomes::PROBE;
 
 /// Ten real HTTP servers.
 struct Remotes {
@@ -163,6 +164,56 @@ fn a_page_of_ten_remotes_stays_current_although_three_of_them_hang() {
     });
     let (_, sections) = page(&host).unwrap();
     assert_eq!((sections[&2].class.as_str(), sections[&8].class.as_str()), ("old", "old"));
+}
+
+/// Returns the edition of the page that is served now.
+fn edition(host: &Host) -> Option<u64> {
+    let answer = ureq::get(format!("{}/v1/tasks/frontpage/result", host.url)).call().ok()?;
+    let html = answer.into_body().read_to_string().ok()?;
+    html.split_once("data-edition=\"")?.1.split('"').next()?.parse().ok()
+}
+
+#[test]
+fn one_run_at_a_time_makes_the_page_and_none_overtakes_a_newer_one() {
+    let remotes = Remotes::start();
+    let host = Host::start();
+    host.add("probe", "probe", PROBE);
+    host.add("frontpage", "frontpage", &manifest(&remotes.url));
+    host.eventually("there is a page", || page(&host));
+    let hold = r#"{"do": "lock-hold", "name": "frontpage/page", "wait-ms": 30000, "how": "sleep", "ms": 3600000}"#;
+    let holder = host.trigger("probe", hold);
+    let waits = |attempt: &Value| {
+        // Other locks are taken without waiting.
+        attempt["task"] == "frontpage"
+            && attempt["waiting"]["call"] == "locks.acquire"
+            && attempt["waiting"]["for_ms"].as_u64().is_some_and(|ms| ms > 300)
+    };
+    host.eventually("runs wait for their turn to make the page", || {
+        let live = host.get("/v1/live");
+        (list(&live, "attempts").iter().filter(|attempt| waits(attempt)).count() >= 2).then_some(())
+    });
+    let before = edition(&host).expect("there is a page");
+
+    host.request("POST", &format!("/v1/runs/{holder}/kill?now=true"), b"");
+
+    let mut editions = vec![before];
+    while editions.len() < 6 {
+        let last = editions[editions.len() - 1];
+        editions.push(host.eventually("a newer page is there", || edition(&host).filter(|edition| *edition != last)));
+    }
+    assert!(editions.is_sorted_by(|earlier, later| earlier < later), "{editions:?}");
+    // The end of a run is when its page becomes the result, so runs ended in the order of their editions.
+    let runs = host.get("/v1/runs?task=frontpage&state=succeeded&limit=50");
+    let mut ended: Vec<(&str, u64)> = list(&runs, "runs")
+        .iter()
+        .map(|run| {
+            let html = String::from_utf8(host.output(run["id"].as_i64().unwrap())).unwrap();
+            let edition = html.split_once("data-edition=\"").unwrap().1.split('"').next().unwrap();
+            (run["ended_at"].as_str().unwrap(), edition.parse().unwrap())
+        })
+        .collect();
+    ended.sort_unstable();
+    assert!(ended.is_sorted_by(|(_, earlier), (_, later)| earlier < later), "{ended:?}");
 }
 
 /// Checks by the runs' own times that at most three were under way at any instant, and at least two at some.

@@ -5,6 +5,7 @@ mod outages;
 mod published;
 mod refused;
 mod taking_over;
+mod task_locks;
 
 use std::collections::BTreeSet;
 

@@ -350,6 +350,45 @@ fn a_guest_that_hears_of_its_end_has_its_grace_in_virtual_time() {
 }
 
 #[test]
+fn locks_of_tasks_and_idle_limits_hold_in_virtual_time() {
+    let lock = |lines: &str| format!("lock = {{ name = \"ledger\"{lines} }}\n");
+    let sleeps = "input-json = { do = \"sleep\", ms = 1800000 }\nretry = { attempts = 1 }\n";
+    let echoes = "input-json = { do = \"echo\" }\n";
+    let bench = Bench::new(&[
+        task("holds", &format!("cron = \"0 1 * * *\"\n{sleeps}limits = {{ deadline = \"2h\" }}\n{}", lock(""))),
+        task("skips", &format!("after = {{ success = \"15m\", fail = \"1m\" }}\n{echoes}{}", lock(""))),
+        task("waits", &format!("cron = \"10 1 * * *\"\n{echoes}{}", lock(", wait = \"1h\""))),
+        task("gives-up", &format!("cron = \"12 1 * * *\"\n{echoes}{}", lock(", wait = \"5m\""))),
+        task("idles", &format!("cron = \"0 2 * * *\"\n{sleeps}limits = {{ deadline = \"2h\", idle = \"10m\" }}\n")),
+    ]);
+
+    let story = bench.lines(&["--at", "2027-06-01T00:35+02:00", "--for", "100m"]);
+
+    let at = |name: &str| {
+        let runs: Vec<String> = told(&story, "run", &["task", "due", "outcome", "ended"]);
+        let of_task = runs.into_iter().filter_map(|run| run.strip_prefix(&format!("{name} ")).map(str::to_owned));
+        of_task.map(|run| run.replace("2027-06-01T", "").replace(":00+02:00", "")).collect::<Vec<_>>()
+    };
+    assert_eq!(at("holds"), ["01:00 succeeded 01:30"], "{story:?}");
+    assert_eq!(at("waits"), ["01:10 succeeded 01:30"], "{story:?}");
+    assert_eq!(at("gives-up"), ["01:12 skipped 01:17"], "{story:?}");
+    assert_eq!(at("idles"), ["02:00 idle 02:10"], "{story:?}");
+    // A skipped run is no failure, so the next one comes as after a success.
+    let skips = at("skips");
+    assert_eq!(
+        skips[..5],
+        [
+            "00:35 succeeded 00:35",
+            "00:50 succeeded 00:50",
+            "01:05 skipped 01:05",
+            "01:20 skipped 01:20",
+            "01:35 succeeded 01:35"
+        ],
+        "{story:?}"
+    );
+}
+
+#[test]
 fn the_same_test_prints_the_same_and_can_be_compared_with_its_output() {
     let lines = "every = \"7m\"\noverlap = \"skip\"\ninput-json = { do = \"sleep\", ms = 700000 }\n\
                  limits = { deadline = \"1h\" }";

@@ -1,8 +1,8 @@
 //! Makes a page every 10 s from ten remote systems whose answers take a second or hours.
 //!
 //! Each remote is one section: a cache entry that one run at a time renews, while all others take the last good value.
-//! Up to 3 runs overlap, and the page stays current although remotes hang. The README.md beside this crate explains
-//! why.
+//! Up to 3 runs overlap, and the page stays current although remotes hang. The last step, the page, is taken under a
+//! lock, so that no page overtakes a newer one. The README.md beside this crate explains why.
 
 mod page;
 mod settings;
@@ -57,9 +57,14 @@ fn run() -> Result<Output, Failure> {
         notes[remote] = Some("no answer in time".to_owned());
     }
 
+    // One run at a time takes the last step. The lock is kept until this page is the result, so a page that was made
+    // from older values never takes the place of one that was made from newer ones.
+    let turn = lock("frontpage/page").wait(settings.turn).acquire()?;
+    let edition = turn.fence();
+    turn.keep();
     // The sections are read again, because a patient run must not publish what it knew when it began.
     let cards = (0..settings.count).zip(notes).map(|(remote, note)| card(remote, note, &settings));
-    Ok(Output::html(page(&cards.collect::<Result<Vec<_>, _>>()?, SystemTime::now())))
+    Ok(Output::html(page(&cards.collect::<Result<Vec<_>, _>>()?, edition, SystemTime::now())))
 }
 
 /// Returns the cache key of a remote's section.

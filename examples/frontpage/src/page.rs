@@ -32,13 +32,13 @@ article p { margin: 0; }
 .state b { color: var(--tone); font-weight: 600; }
 ";
 
-/// Renders the whole page at `now`.
-pub(crate) fn page(cards: &[Card], now: SystemTime) -> String {
+/// Renders the whole page at `now`. `edition` is greater for each later page.
+pub(crate) fn page(cards: &[Card], edition: u64, now: SystemTime) -> String {
     let current = cards.iter().filter(|card| card.current).count();
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <meta http-equiv=\"refresh\" content=\"5\">\n<title>Front page</title>\n<style>{STYLE}</style>\n\
-         <header><h1>Front page</h1><p>made at {} UTC &middot; {current} of {} sections current</p></header>\n<main>\n",
+         <header data-edition=\"{edition}\"><h1>Front page</h1><p>made at {} UTC &middot; {current} of {} sections current</p></header>\n<main>\n",
         time_of_day(now),
         cards.len(),
     );
@@ -104,16 +104,17 @@ mod tests {
 
     #[test]
     fn a_section_shows_its_value_its_age_and_whether_it_is_current() {
-        let html = page(&[card("high water at noon", true)], at(3_661));
+        let html = page(&[card("high water at noon", true)], 17, at(3_661));
 
         assert!(html.contains("made at 01:01:01 UTC &middot; 1 of 1 sections current"), "{html}");
+        assert!(html.contains("<header data-edition=\"17\">"), "{html}");
         assert!(html.contains("<b>current</b>, 1.5 s old"), "{html}");
         assert!(html.contains("data-remote=\"3\" data-served=\"7\" data-age-ms=\"1500\""), "{html}");
     }
 
     #[test]
     fn an_old_section_shows_the_last_good_value_and_why() {
-        let html = page(&[Card { note: Some("no answer in time".into()), ..card("low", false) }], at(0));
+        let html = page(&[Card { note: Some("no answer in time".into()), ..card("low", false) }], 1, at(0));
 
         assert!(html.contains("low</p>"), "{html}");
         assert!(html.contains("<b>last good value</b>, 1.5 s old &middot; no answer in time"), "{html}");
@@ -121,14 +122,14 @@ mod tests {
 
     #[test]
     fn a_section_that_never_had_a_value_says_so() {
-        let html = page(&[Card { news: None, age: None, ..card("", false) }], at(0));
+        let html = page(&[Card { news: None, age: None, ..card("", false) }], 1, at(0));
 
         assert!(html.contains("<h2>Remote 3</h2>") && html.contains("no value yet"), "{html}");
     }
 
     #[test]
     fn text_of_a_remote_cannot_become_markup() {
-        let html = page(&[card("<script>alert(\"&\")</script>", true)], at(0));
+        let html = page(&[card("<script>alert(\"&\")</script>", true)], 1, at(0));
 
         assert!(!html.contains("<script"), "{html}");
         assert!(html.contains("&lt;script&gt;alert(&quot;&amp;&quot;)"), "{html}");

@@ -19,6 +19,9 @@ pub(crate) struct Settings {
     /// The time that a patient run waits, from its start; 45 s. It must be less than the deadline, because the page
     /// comes after it.
     pub(crate) patient: Duration,
+    /// The time that a run waits for its turn to make the page; 10 s. Making it takes milliseconds, and at most two other
+    /// runs come before. It counts towards the deadline.
+    pub(crate) turn: Duration,
     /// The age up to which the page calls a section current; 20 s, two periods: at least one run missed an older one.
     pub(crate) current: Duration,
 }
@@ -31,6 +34,7 @@ impl Settings {
             max_age: milliseconds("max-age-ms", 5_000)?,
             quick: milliseconds("quick-ms", 6_000)?,
             patient: milliseconds("patient-ms", 45_000)?,
+            turn: milliseconds("turn-ms", 10_000)?,
             current: milliseconds("current-ms", 20_000)?,
         })
     }

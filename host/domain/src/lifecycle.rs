@@ -42,6 +42,11 @@ pub enum Ending {
     Output(Output),
     /// It asks to be run again after this time.
     Deferred(Duration),
+    /// The guest was not started, because another run has the task's lock, and the task says what that makes of the run.
+    Skipped {
+        /// Whether the run has succeeded. If not, it is cancelled.
+        succeeds: bool,
+    },
     /// Anything else.
     Other(Outcome),
 }
@@ -53,6 +58,7 @@ impl Ending {
         match self {
             Self::Output(_) => Outcome::Succeeded,
             Self::Deferred(_) => Outcome::Deferred,
+            Self::Skipped { .. } => Outcome::Skipped,
             Self::Other(outcome) => *outcome,
         }
     }
@@ -67,7 +73,8 @@ pub fn after(ending: Ending, failures: u32, policy: &RetryPolicy, chance: f64, n
         Ending::Deferred(delay) => {
             Transition::Wait { run_at: now.plus(delay.clamp(SHORTEST_DEFERRAL, LONGEST_DEFERRAL)), failed: false }
         }
-        Ending::Other(Outcome::Killed) => Transition::Cancel,
+        Ending::Skipped { succeeds: true } => Transition::Succeed(Output::default()),
+        Ending::Skipped { succeeds: false } | Ending::Other(Outcome::Killed | Outcome::Skipped) => Transition::Cancel,
         Ending::Other(Outcome::FailedPermanent | Outcome::Refused) => Transition::Fail,
         // The host is at fault, not the task: the run is tried again at once, still bounded by its attempts.
         Ending::Other(Outcome::Lost) if failures.saturating_add(1) < policy.attempts.max(2) => {
@@ -115,9 +122,10 @@ mod tests {
                 | Outcome::OutOfFuel
                 | Outcome::TimedOut
                 | Outcome::OutOfMemory
+                | Outcome::Idle
                 | Outcome::Trapped => again.clone(),
                 Outcome::FailedPermanent | Outcome::Refused => Transition::Fail,
-                Outcome::Killed => Transition::Cancel,
+                Outcome::Killed | Outcome::Skipped => Transition::Cancel,
                 Outcome::Lost => at_once.clone(),
                 // These have endings of their own.
                 Outcome::Succeeded | Outcome::Deferred => continue,
@@ -157,6 +165,13 @@ mod tests {
     fn an_output_ends_the_run_however_often_it_failed() {
         let output = Output { content_type: None, body: b"done".to_vec() };
         assert_eq!(after(Ending::Output(output.clone()), 99, &policy(), 0.5, NOW), Transition::Succeed(output));
+    }
+
+    #[test]
+    fn a_run_that_was_skipped_is_over_and_has_not_failed() {
+        let skipped = |succeeds| after(Ending::Skipped { succeeds }, 0, &policy(), 0.5, NOW);
+        assert_eq!([false, true].map(skipped), [Transition::Cancel, Transition::Succeed(Output::default())]);
+        assert_eq!(Ending::Skipped { succeeds: true }.outcome(), Outcome::Skipped);
     }
 
     #[test]

@@ -122,11 +122,15 @@ pub enum Outcome {
     Refused,
     /// The host of the attempt is gone, or lost its lease.
     Lost,
+    /// The run was not carried out: other runs of its task had not ended, or another run had its task's lock.
+    Skipped,
+    /// The guest sent and received nothing for as long as it may.
+    Idle,
 }
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Succeeded,
         Self::FailedTransient,
         Self::FailedPermanent,
@@ -138,6 +142,8 @@ impl Outcome {
         Self::Killed,
         Self::Refused,
         Self::Lost,
+        Self::Skipped,
+        Self::Idle,
     ];
 
     /// Returns the name of the outcome, which is the same everywhere.
@@ -154,6 +160,8 @@ impl Outcome {
             Self::Killed => "killed",
             Self::Refused => "refused",
             Self::Lost => "lost",
+            Self::Skipped => "skipped",
+            Self::Idle => "idle",
         }
     }
 }
@@ -233,7 +241,8 @@ pub struct Accounts {
     /// The time without a turn on a processor although the guest could have gone on, including its start.
     #[serde(rename = "queued_us", serialize_with = "micros")]
     pub queued: Duration,
-    /// The time that it waited for locks, which is part of `host`.
+    /// The time that it waited for locks. It is part of `host`, but for the wait for its task's lock, which comes before
+    /// the guest.
     #[serde(rename = "lock_wait_us", serialize_with = "micros")]
     pub lock_wait: Duration,
     /// Calls from the guest to the host.

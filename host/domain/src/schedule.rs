@@ -16,6 +16,7 @@ mod pace;
 pub mod parse;
 mod plan;
 pub mod request;
+pub mod routes;
 mod zones;
 
 use std::time::Duration;

@@ -106,6 +106,10 @@ fn why(standing: &Standing, end: &End) -> String {
 
 impl Standing {
     fn after(self, end: &End, policy: &Supervision) -> Self {
+        // A run that was not carried out says nothing about the task, even if its task counts it as a success.
+        if end.outcome == Outcome::Skipped {
+            return self;
+        }
         if end.state == RunState::Succeeded {
             return Self::default();
         }
@@ -143,7 +147,8 @@ pub fn bypasses_brake(cause: Cause, attempt: u32) -> bool {
 /// Returns whether the guest crashed: it was ended without having reported anything itself. It is not to blame for
 /// actions of hosts and operators, and a failure that it reports is an answer.
 fn is_crash(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Trapped | Outcome::OutOfMemory | Outcome::OutOfFuel | Outcome::TimedOut)
+    use Outcome::{Idle, OutOfFuel, OutOfMemory, TimedOut, Trapped};
+    matches!(outcome, Trapped | OutOfMemory | OutOfFuel | TimedOut | Idle)
 }
 
 /// Returns for how long a task is held back after this many consecutive crashes, if it is.
@@ -195,7 +200,8 @@ mod tests {
     #[test]
     fn only_outcomes_that_broke_the_guest_are_crashes() {
         let crashes: Vec<_> = Outcome::ALL.into_iter().filter(|outcome| is_crash(*outcome)).collect();
-        assert_eq!(crashes, [Outcome::OutOfFuel, Outcome::TimedOut, Outcome::OutOfMemory, Outcome::Trapped]);
+        let [fuel, time, memory] = [Outcome::OutOfFuel, Outcome::TimedOut, Outcome::OutOfMemory];
+        assert_eq!(crashes, [fuel, time, memory, Outcome::Trapped, Outcome::Idle]);
     }
 
     #[test]
@@ -211,6 +217,16 @@ mod tests {
         let deferred = after(crashed, false, &end(Outcome::Deferred, RunState::Waiting, 0), &policy);
         let succeeded = after(crashed, false, &end(Outcome::Succeeded, RunState::Succeeded, 0), &policy);
         assert_eq!([deferred.standing, succeeded.standing], [Standing::default(); 2]);
+    }
+
+    #[test]
+    fn a_run_that_was_skipped_changes_nothing_however_it_counts() {
+        let policy = Supervision { pause_after: Some(1), ..Supervision::default() };
+        let crashed = through(&[Outcome::Trapped; 3], RunState::Waiting, &policy);
+        for state in [RunState::Cancelled, RunState::Succeeded] {
+            let next = after(crashed, false, &end(Outcome::Skipped, state, 0), &policy);
+            assert_eq!((next.standing, next.paused), (crashed, None), "{state}");
+        }
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::supervision::Supervision;
 /// The number of concurrent runs of a task without a schedule, unless its manifest says otherwise.
 const ON_DEMAND_AT_ONCE: u32 = 16;
 
+mod lock;
+
+pub use lock::{IfHeld, Ladder, LockMode, TaskLock};
+
 /// The name of a tenant, a plugin or a task.
 ///
 /// It has 1 to 64 of `a-z 0-9 - _ .`, beginning with a letter or a digit, because it becomes part of file names, URLs
@@ -123,6 +127,8 @@ pub struct Task {
     pub retry: RetryPolicy,
     /// The policy for a task that fails again and again.
     pub supervision: Supervision,
+    /// The lock that each of its attempts holds.
+    pub lock: Option<TaskLock>,
     /// The labels that a host must have to run it. Every host that has the plugin knows the task, and makes its runs.
     pub runs_on: Vec<Name>,
     /// The ways in which its schedule deviates from the manifest, a line each, for people.
@@ -137,6 +143,8 @@ pub struct Task {
     pub settings: BTreeMap<String, String>,
     /// The input of scheduled runs, and of triggered ones that bring none.
     pub input: Vec<u8>,
+    /// The types of added schedules that make runs of it.
+    pub types: Vec<Pattern>,
     /// Arguments of a plain program (`wasi:cli/run`), after its name.
     pub args: Vec<String>,
     /// The environment of the guest: only the variables that are named here, never the host's.
@@ -159,6 +167,7 @@ impl Task {
             catch_up: CatchUp::None,
             retry: RetryPolicy::default(),
             supervision: Supervision::default(),
+            lock: None,
             runs_on: Vec::new(),
             remarks: Vec::new(),
             limits: Limits::default(),
@@ -166,6 +175,7 @@ impl Task {
             grants: Grants::default(),
             settings: BTreeMap::new(),
             input: Vec::new(),
+            types: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
         }
@@ -217,14 +227,15 @@ impl Overlap {
     }
 }
 
-/// Limits of one attempt. All are finite; zero is refused when a manifest is read.
+/// Limits of one attempt. All but `idle` are finite by default; zero is refused when a manifest is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The time from the start of the attempt to its end, including host calls and waits.
+    /// The time from the start of the guest to its end, including host calls and waits.
     pub deadline: Duration,
-    /// The time, within its deadline, from the notice that it must end to its interruption, for a guest that can
-    /// receive the notice. Zero means that it is interrupted at once without a notice.
-    pub grace: Duration,
+    /// The time after which the guest is ended if it has sent and received nothing for so long.
+    pub idle: Option<Duration>,
+    /// The steps, within its deadline, by which a guest is ended that can hear of its end.
+    pub ladder: Ladder,
     /// The units of wasmtime's fuel, about one an instruction, and one a byte for bulk copies.
     pub fuel: u64,
     /// The bytes of memory: all linear memories of the instance together, and what the host holds for the guest
@@ -252,7 +263,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(60),
-            grace: Duration::from_secs(1),
+            idle: None,
+            ladder: Ladder { end: Duration::from_secs(1), ..Ladder::default() },
             fuel: 50_000_000_000,
             memory: 128 << 20,
             table_elements: 20_000,
@@ -283,12 +295,34 @@ pub struct Grants {
     pub locks: Vec<Pattern>,
     /// The cache keys that it may read and write.
     pub cache: Vec<Pattern>,
+    /// The keys of which earlier versions are kept when it writes them. Each pattern is one of `cache`, too.
+    pub keep: Vec<Keep>,
     /// The tasks of its tenant that it may enqueue. Its own name lets it continue itself later.
     pub schedule: Vec<Pattern>,
     /// The hosts that it may send HTTP requests to.
     pub http: Vec<HttpHost>,
     /// The directories that it can use.
     pub directories: Vec<Directory>,
+}
+
+/// Keys of which earlier versions are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The keys.
+    pub keys: Pattern,
+    /// The number of earlier versions that are kept beside the current one.
+    pub versions: u32,
+}
+
+impl Grants {
+    /// Returns the number of earlier versions to keep of the cache entry `key`: that of the longest pattern that
+    /// matches the key. `None` if no pattern with a number does.
+    pub fn keep_of(&self, key: &str) -> Option<u32> {
+        let matching = self.keep.iter().filter(|keep| keep.keys.matches(key));
+        // A key that is named in full is as long as the prefix before a star, and goes before it.
+        let length = |keep: &&Keep| (keep.keys.0.trim_end_matches('*').len(), !keep.keys.0.ends_with('*'));
+        matching.max_by_key(length).map(|keep| keep.versions)
+    }
 }
 
 /// A name, or a prefix of names: `front/*` is every name that begins with `front/`, `*` is every name.
@@ -398,6 +432,19 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_pattern_says_how_many_versions_are_kept() {
+        let keep = |keys: &str, versions| Keep { keys: Pattern(keys.into()), versions };
+        let grants = Grants {
+            keep: vec![keep("front/*", 5), keep("front/huge", 0), keep("*", 1), keep("front/huge*", 2)],
+            ..Grants::default()
+        };
+        for (key, versions) in [("front/a", 5), ("front/huge", 0), ("front/huger", 2), ("other", 1)] {
+            assert_eq!(grants.keep_of(key), Some(versions), "{key}");
+        }
+        assert_eq!(Grants::default().keep_of("front/a"), None);
+    }
+
+    #[test]
     fn a_name_is_quoted_where_it_is_debugged_and_read_only_if_it_is_one() {
         assert_eq!(format!("{:?}", Name::new("page").unwrap()), r#""page""#);
         assert_eq!(serde_json::from_str::<Name>(r#""page""#).unwrap().as_str(), "page");
@@ -415,7 +462,8 @@ mod tests {
         let mib = 1024 * 1024;
         let usual = Limits {
             deadline: Duration::from_secs(60),
-            grace: Duration::from_secs(1),
+            idle: None,
+            ladder: Ladder { ask: Duration::ZERO, insist: None, end: Duration::from_secs(1) },
             fuel: 50_000_000_000,
             memory: 128 * mib,
             table_elements: 20_000,
@@ -444,6 +492,7 @@ mod tests {
             catch_up: CatchUp::None,
             retry: RetryPolicy::default(),
             supervision: Supervision::default(),
+            lock: None,
             runs_on: labels(runs_on),
             remarks: Vec::new(),
             limits: Limits::default(),
@@ -451,6 +500,7 @@ mod tests {
             grants: Grants::default(),
             settings: BTreeMap::new(),
             input: Vec::new(),
+            types: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
         };

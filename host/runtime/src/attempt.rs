@@ -9,6 +9,7 @@ mod handle;
 mod interrupt;
 mod ledger;
 mod order;
+mod pulse;
 mod refusals;
 mod refused;
 mod sampler;

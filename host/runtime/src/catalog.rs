@@ -1,9 +1,10 @@
 //! Holds the tasks that this host knows, for all parts that look one up.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sexton_domain::schedule::Chain;
+use sexton_domain::schedule::routes::Routes;
 use sexton_domain::task::{Task, TaskKey};
 
 /// All tasks at one moment.
@@ -17,6 +18,9 @@ pub type Chains = Arc<BTreeMap<TaskKey, Arc<Chain>>>;
 pub struct Catalog {
     tasks: RwLock<Tasks>,
     chains: RwLock<Chains>,
+    /// The routes of the tasks, and the number of changes that they include. Collected when they are wanted, because
+    /// tasks change one by one when a host starts.
+    routes: Mutex<Option<(u64, Arc<Routes>)>>,
     changed: tokio::sync::watch::Sender<u64>,
 }
 
@@ -30,6 +34,21 @@ impl Catalog {
     /// Returns one task.
     pub fn get(&self, key: &TaskKey) -> Option<Arc<Task>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Returns the current routes.
+    pub fn routes(&self) -> Arc<Routes> {
+        let mut known = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        // The number is read before the tasks: a change in between is found by the next look.
+        let changes = *self.changed.borrow();
+        match &*known {
+            Some((of, routes)) if *of == changes => Arc::clone(routes),
+            _ => {
+                let routes = Arc::new(Routes::of(&self.tasks()));
+                *known = Some((changes, Arc::clone(&routes)));
+                routes
+            }
+        }
     }
 
     /// Returns the current chains.

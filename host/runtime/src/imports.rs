@@ -22,6 +22,7 @@ pub mod locks;
 pub mod log;
 mod run_requests;
 pub mod schedule;
+mod schedule_requests;
 mod services;
 pub mod settings;
 
@@ -32,6 +33,7 @@ pub use capability::{Capability, Interface};
 use ctx::{Imports, LONGEST_NAME, State, is_granted, is_name};
 pub use ctx::{ImportsCtx, ImportsCtxView, ImportsView, LARGEST_VALUE};
 pub use run_requests::{Caller, RunRefused, RunRequest, RunRequests};
+pub use schedule_requests::{ScheduleRefused, ScheduleRequest, ScheduleRequests};
 pub use services::Services;
 
 /// Returns every capability, in the order in which missing grants are reported.

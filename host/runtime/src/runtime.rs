@@ -48,7 +48,10 @@ mod wording;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::{Either, select};
 
 pub use author::is_of_author;
 pub use compiler::child::{compile_if_asked, compile_in_process};
@@ -178,6 +181,11 @@ impl Runtime {
         link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component)
     }
 
+    /// Returns the parts of the host that guests use, for what the host does on behalf of an attempt.
+    pub fn services(&self) -> &Services {
+        &self.env.services
+    }
+
     /// Returns the tenants' limits.
     pub fn tenants(&self) -> &Tenants {
         &self.env.services.tenants
@@ -194,7 +202,15 @@ impl Runtime {
         let turn = Arc::new(turn);
         order.handle.usage.add_received(order.claim.input.len());
         let attempt = attempt::attempt(Arc::clone(&self.env), Arc::clone(prepared), order.clone(), Arc::clone(&turn));
-        match self.env.lanes.wait(self.env.lanes.spawn(turn, attempt)).await {
+        let ended = self.env.lanes.wait(self.env.lanes.spawn(turn, attempt));
+        let ended = match order.task.limits.idle {
+            Some(limit) => match select(pin!(ended), pin!(order.handle.watch_idle(limit))).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right((never, _)) => match never {},
+            },
+            None => ended.await,
+        };
+        match ended {
             Some(ended) => ended,
             None => attempt::abandoned(&order, self.env.services.clock.now()),
         }

@@ -14,13 +14,16 @@ use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use const_format::formatcp;
 
 pub(super) use connection::{DEFAULT_URL, HostCommand, ListArgs, TenantArgs, TenantCommand};
-pub(super) use hosts::{CacheCommand, CacheListArgs, CacheSetArgs, DrainArgs, LocksArgs};
+pub(super) use hosts::{
+    CacheCommand, CacheGetArgs, CacheHistoryArgs, CacheListArgs, CacheRestoreArgs, CacheSetArgs, DrainArgs, LocksArgs,
+};
 pub use hosts::{Hidden, RunArgs};
 pub(super) use runs::{
-    KillArgs, LogsArgs, PauseArgs, ProfileArgs, ReleaseArgs, ResultArgs, ResumeArgs, RunOrTask, RunsArgs, ShowArgs,
-    StackArgs, TopArgs, TriggerArgs,
+    BackfillArgs, KillArgs, LogsArgs, PauseArgs, ProfileArgs, ReleaseArgs, RerunArgs, ResultArgs, ResumeArgs,
+    RunOrTask, RunsArgs, ShowArgs, StackArgs, TasksArgs, TopArgs, TriggerArgs,
 };
 pub(super) use schedules::{AddArgs, DeleteArgs, ExplainArgs, ScheduleCommand, ScheduleKeyArgs, SchedulesArgs};
 
@@ -31,7 +34,7 @@ use sexton_domain::task::Name;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sexton", version, long_version = LONG_VERSION.as_str(), propagate_version = true, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with the current state.\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no host answers, 4 not found, 5 waited too long, 6 in conflict with the current state; 10 and more: how an awaited run ended (`sexton trigger --help`).\n\
                         Example: sexton trigger hello --wait\n\
                         When is it due: sexton schedule explain '30 2 * * mon' --zone Europe/Berlin"
 )]
@@ -84,24 +87,32 @@ pub(super) enum Command {
     /// List the plugins, and why those in quarantine are not used
     #[command(after_help = "Example: sexton plugins --json")]
     Plugins(TenantCommand<ListArgs>),
-    /// List the tasks: when they are due, and how their last runs ended
-    #[command(after_help = "Example: sexton tasks")]
-    Tasks(TenantCommand<ListArgs>),
+    /// List the tasks: when they are due, and how their last runs ended; or show one with sums over its runs
+    #[command(after_help = "Example: sexton tasks\nExample: sexton tasks hello --since 24h")]
+    Tasks(TenantCommand<TasksArgs>),
     /// List the chains: the position of each, and how its links last ended
     #[command(after_help = "Example: sexton chains")]
     Chains(TenantCommand<ListArgs>),
     /// List runs, newest first
     #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
     Runs(TenantCommand<RunsArgs>),
-    /// Show a run with its attempts: input, outcome, accounts, message, backtrace, log
+    /// Show a run with its attempts: input, outcome, accounts, message, backtrace, log; and the runs that came of it
     #[command(after_help = "Example: sexton show 17")]
     Show(TenantCommand<ShowArgs>),
     /// Print the log of a run, or of a task's latest run that has begun
     #[command(after_help = "Example: sexton logs -f hello")]
     Logs(TenantCommand<LogsArgs>),
     /// Make a run of a task
-    #[command(after_help = "Example: sexton trigger hello --input '{\"name\":\"Ada\"}' --wait")]
+    #[command(after_help = formatcp!(
+        "Example: sexton trigger hello --input '{{\"name\":\"Ada\"}}' --wait\n{}", super::error::OF_RUNS
+    ))]
     Trigger(TenantCommand<TriggerArgs>),
+    /// Repeat a run that is over: a new run of the same task, with the same input or another
+    #[command(after_help = formatcp!("Example: sexton rerun 17 --wait\n{}", super::error::OF_RUNS))]
+    Rerun(TenantCommand<RerunArgs>),
+    /// Make runs for instants of a task's schedule that have passed and have no run
+    #[command(after_help = "Example: sexton backfill report --from 2027-03-01 --to 2027-03-08 --dry-run")]
+    Backfill(TenantCommand<BackfillArgs>),
     /// Stop a run. If it is running and supports cancellation, it gets its grace period first
     #[command(after_help = "Example: sexton kill 17 --reason 'wrong input'")]
     Kill(TenantCommand<KillArgs>),
@@ -132,7 +143,7 @@ pub(super) enum Command {
     /// Older form of `schedule delete`
     #[command(hide = true)]
     Delete(TenantCommand<DeleteArgs>),
-    /// Print the output of a run, or of a task's latest run that succeeded
+    /// Print the output of a run, or of a task's run that was the last to succeed
     #[command(after_help = "Example: sexton result frontpage > page.html")]
     Result(TenantCommand<ResultArgs>),
     /// List the locks that are held, or show which runs wait for which
@@ -270,6 +281,16 @@ mod tests {
             "sexton show X",
             "sexton runs --state asleep",
             "sexton runs --limit 0",
+            "sexton tasks --since 7d",
+            "sexton result",
+            "sexton result t --of-run x",
+            "sexton rerun t",
+            "sexton rerun 1 --input a --input-file b",
+            "sexton rerun 1 --timeout 5s",
+            "sexton backfill t",
+            "sexton backfill t --from 2027-01-01 --dry-run --yes",
+            "sexton backfill t --from 2027-01-01 --at-once 0",
+            "sexton backfill t --from 2027-01-01 --cancel",
             "sexton run --listen 7070",
             "sexton schedule explain @daily --zone Europe/Belrin",
             "sexton schedule explain @daily --next 0",

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::screen::safe;
+use sexton_domain::run::{Outcome, RunState};
 
 /// The meaning of an exit code. These do not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,50 @@ pub enum Exit {
     Conflict = 6,
     /// The host ended because a part of it panicked that cannot be restarted.
     Broken = 7,
+    /// The run was skipped.
+    Skipped = 10,
+    /// The run was cancelled before an attempt of it was ended.
+    Cancelled = 11,
+    /// The run was killed, or another took its place.
+    Killed = 12,
+    /// The run reached its deadline.
+    DeadlineReached = 13,
+    /// The run was idle for too long.
+    Idle = 14,
+    /// The run had not enough memory.
+    OutOfMemory = 15,
+    /// The run used up its fuel.
+    OutOfFuel = 16,
+    /// The run trapped.
+    Trapped = 17,
+    /// The run could not be started.
+    Refused = 18,
+    /// The host of the run was lost.
+    Lost = 19,
+}
+
+/// Exit codes of an awaited run, as `trigger --help` shows them.
+pub(super) const OF_RUNS: &str = "Exit codes with --wait: 0 the run succeeded, 1 it failed, 5 it is not over yet, \
+     10 skipped, 11 cancelled, 12 killed, 13 timed out, 14 idle, 15 out of memory, 16 out of fuel, 17 trapped, \
+     18 refused, 19 lost.";
+
+impl Exit {
+    /// Returns the exit code for a run that is over without success: its state, and the outcome of its last attempt.
+    pub(super) fn of_run(state: RunState, outcome: Option<Outcome>) -> Self {
+        match (state, outcome) {
+            (_, Some(Outcome::Skipped)) => Self::Skipped,
+            (_, Some(Outcome::Killed)) => Self::Killed,
+            (RunState::Cancelled, _) => Self::Cancelled,
+            (_, Some(Outcome::TimedOut)) => Self::DeadlineReached,
+            (_, Some(Outcome::Idle)) => Self::Idle,
+            (_, Some(Outcome::OutOfMemory)) => Self::OutOfMemory,
+            (_, Some(Outcome::OutOfFuel)) => Self::OutOfFuel,
+            (_, Some(Outcome::Trapped)) => Self::Trapped,
+            (_, Some(Outcome::Refused)) => Self::Refused,
+            (_, Some(Outcome::Lost)) => Self::Lost,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// The reason why a command ended early.
@@ -87,5 +132,22 @@ impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         let quiet = error.kind() == io::ErrorKind::BrokenPipe;
         Self { quiet, ..Self::failed(format!("cannot write to stdout: {error}")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_of_a_run_but_success_has_an_exit_code_that_the_help_names() {
+        let failed = Outcome::ALL.map(|outcome| Exit::of_run(RunState::Failed, Some(outcome)) as u8);
+        // In the order of the outcomes: success and deferral end no run as failed.
+        assert_eq!(failed, [1, 1, 1, 1, 16, 13, 15, 17, 12, 18, 19, 10, 14]);
+        let cancelled = [None, Some(Outcome::FailedTransient), Some(Outcome::Killed), Some(Outcome::Skipped)];
+        assert_eq!(cancelled.map(|outcome| Exit::of_run(RunState::Cancelled, outcome) as u8), [11, 11, 12, 10]);
+
+        let named: Vec<u8> = OF_RUNS.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+        assert_eq!(named, [0, 1, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
     }
 }

@@ -291,6 +291,8 @@ mod tests {
             why: None,
             deaths: 0,
             suspected_at: None,
+            reruns: None,
+            backfill: false,
             held_back: None,
         }
     }

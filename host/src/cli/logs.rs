@@ -10,7 +10,7 @@ use super::error::{CliError, Exit};
 use super::screen::{Screen, eprint_line, local, safe};
 use crate::http::api_types::TaskSummary;
 use crate::http::api_types::attempts::LogEvent;
-use crate::http::api_types::runs::{RunShape, Runs};
+use crate::http::api_types::runs::{RunDetail, RunShape, Runs};
 use sexton_domain::run::RunId;
 use sexton_domain::task::Name;
 
@@ -44,14 +44,21 @@ pub(super) struct Latest {
 /// Returns the latest runs of `task`. A missing task is an error, unless runs of it are kept.
 pub(super) fn latest(client: &Client, task: &Name) -> Result<Latest, CliError> {
     let name = part(task.as_str());
-    let Runs { runs, .. } = decode(&client.text(&format!("/v1/runs?limit=1&begun=true&task={name}"))?)?;
-    let begun = runs.into_iter().next();
-    let summary: Option<TaskSummary> = match client.text(&format!("/v1/tasks/{name}")) {
-        Ok(json) => Some(decode(&json)?),
-        Err(error) if error.exit() == Exit::NotFound && begun.is_some() => None,
+    let summary: TaskSummary = match client.text(&format!("/v1/tasks/{name}")) {
+        Ok(json) => decode(&json)?,
+        Err(error) if error.exit() == Exit::NotFound => {
+            // Runs outlive their plugin.
+            let Runs { runs, .. } = decode(&client.text(&format!("/v1/runs?limit=1&begun=true&task={name}"))?)?;
+            let begun = runs.into_iter().next().ok_or(error)?;
+            return Ok(Latest { begun: Some(begun), waiting: None });
+        }
         Err(error) => return Err(error),
     };
-    let waiting = summary.and_then(|summary| summary.waiting);
+    let begun = match summary.last {
+        Some(last) => Some(decode::<RunDetail>(&client.text(&format!("/v1/runs/{}", last.run))?)?.run),
+        None => None,
+    };
+    let waiting = summary.waiting;
     let waiting = waiting.map(|waiting| format!("run {} waits; it starts at {}", waiting.run, local(waiting.run_at)));
     Ok(Latest { begun, waiting })
 }

@@ -7,7 +7,8 @@ use super::client::{Client, decode};
 use super::error::{CliError, Exit};
 use super::logs::latest;
 use super::screen::{Screen, eprint_line, one_line};
-use crate::http::api_types::runs::{InputShape, RunDetail};
+use crate::http::api_types::inputs::{InputKind, InputShape};
+use crate::http::api_types::runs::{ChildShape, RunDetail};
 
 pub(super) fn show(client: &Client, args: &ShowArgs, screen: &Screen) -> Result<(), CliError> {
     let run = match &args.what {
@@ -43,7 +44,10 @@ fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
     rows.extend(run.claimed_at.map(|at| ("claimed", screen.instant(at))));
     rows.extend(run.ended_at.map(|at| ("ended", screen.instant(at))));
     rows.extend(run.host.as_deref().map(|host| ("host", one_line(host))));
-    rows.extend(run.parent.map(|parent| ("parent", format!("run {parent}"))));
+    rows.extend(run.parent.map(|parent| {
+        let how = if run.reruns.is_some() { ", which this one repeats" } else { "" };
+        ("parent", format!("run {parent}{how}"))
+    }));
     rows.push(("attempt", format!("{} ({} failed)", run.attempt, run.failures)));
     rows.extend(run.outcome.map(|outcome| ("outcome", outcome.to_string())));
     rows.extend(run.why.as_deref().map(|why| ("waits", one_line(why))));
@@ -54,6 +58,7 @@ fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
     rows.push(("input", input(&detail.input, full)));
     let mut text = format!("Run {}\n", run.id);
     table(&mut text, &rows);
+    children(&mut text, detail, full);
     attempts::write(&mut text, &detail.attempts, full, screen);
     text
 }
@@ -65,11 +70,46 @@ fn input(input: &InputShape, full: bool) -> String {
         1 => "1 byte".to_owned(),
         bytes => format!("{bytes} bytes"),
     };
-    let shown = input.text.as_deref().map(|text| match full {
+    if let Some(digest) = input.sha256.as_deref().filter(|_| input.kind == Some(InputKind::Binary)) {
+        return format!("binary ({bytes}, SHA-256 {})", one_line(digest));
+    }
+    let json = input.json.as_ref().map(|json| on_one_line(json.get()));
+    let shown = json.as_deref().or(input.text.as_deref()).map(|text| match full {
         true => sexton_system::harmless::line(text).into_owned(),
         false => one_line(text),
     });
     shown.map_or(bytes.clone(), |shown| format!("{shown} ({bytes})"))
+}
+
+/// Returns JSON without the blanks between its parts. Everything else stays, so that no number loses a digit.
+fn on_one_line(json: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let keeps = |c: &char| {
+        let was_escaped = escaped;
+        escaped = in_text && !was_escaped && *c == '\\';
+        in_text ^= *c == '"' && !was_escaped;
+        in_text || !c.is_ascii_whitespace()
+    };
+    json.chars().filter(keeps).collect()
+}
+
+/// The runs that came of a run that are shown unless all are requested.
+const CHILDREN: usize = 10;
+
+fn children(text: &mut String, detail: &RunDetail, full: bool) {
+    if detail.children.is_empty() {
+        return;
+    }
+    text.push_str("\nRuns that came of it\n");
+    let shown = if full { detail.children.len() } else { CHILDREN.min(detail.children.len()) };
+    for ChildShape { run, task, state, kind, .. } in &detail.children[..shown] {
+        text.push_str(&format!("  run {run} of {task}: {}, {state}\n", kind.as_str()));
+    }
+    match detail.children.len() - shown {
+        0 if detail.children_cut => text.push_str("  … and more\n"),
+        0 => {}
+        more => text.push_str(&format!("  … {more}{} more\n", if detail.children_cut { " and" } else { "" })),
+    }
 }
 
 fn table(text: &mut String, rows: &[(&str, String)]) {
@@ -82,7 +122,7 @@ fn table(text: &mut String, rows: &[(&str, String)]) {
 mod tests {
     use serde_json::json;
 
-    use super::{Screen, text};
+    use super::{InputShape, Screen, text};
     use crate::http::api_types::runs::RunDetail;
 
     const AT: &str = "2026-11-22T10:00:00.000Z";
@@ -133,6 +173,41 @@ mod tests {
         }
         assert!(!shown.contains("stderr"), "what is empty is left out");
         assert_eq!(shown.matches("past its limits").count(), 1, "the note is shown once:\n{shown}");
+    }
+
+    #[test]
+    fn an_input_is_shown_by_what_it_is() {
+        let shown = |bytes: &[u8]| {
+            let mut detail = detail(&json!([]), "");
+            detail.input = InputShape::of(bytes);
+            let text = text(&detail, false, &Screen::plain());
+            text.lines().find_map(|line| line.strip_prefix("  input       ")).expect("an input").to_owned()
+        };
+
+        assert_eq!(
+            shown(b"{\n  \"name\": \"Ada \\\" L\",\n  \"n\": [1, 2]\n}"),
+            r#"{"name":"Ada \" L","n":[1,2]} (39 bytes)"#
+        );
+        assert_eq!(shown(b"two\nlines"), "two\\nlines (9 bytes)");
+        assert_eq!(shown(b"").as_str(), "none");
+        let binary = shown(b"\0\xff");
+        assert!(binary.starts_with("binary (2 bytes, SHA-256 06eb7d6a") && binary.len() > 80, "{binary}");
+    }
+
+    #[test]
+    fn the_runs_that_came_of_a_run_are_shown_and_of_many_the_first() {
+        let child = |run| json!({"run": run, "task": "part", "state": "waiting", "kind": "rerun", "created_at": AT});
+        let mut detail = detail(&json!([]), "");
+        detail.run.parent = Some(sexton_domain::run::RunId(3));
+        detail.run.reruns = detail.run.parent;
+        detail.children = (0..12).map(|run| serde_json::from_value(child(run)).expect("the API's own shape")).collect();
+
+        let (few, full) = (text(&detail, false, &Screen::plain()), text(&detail, true, &Screen::plain()));
+
+        assert!(few.contains("parent      run 3, which this one repeats\n"), "{few}");
+        assert!(few.contains("Runs that came of it\n  run 0 of part: rerun, waiting\n"), "{few}");
+        assert!(few.contains("  … 2 more\n") && few.contains("--full") && !few.contains("run 10 of"), "{few}");
+        assert!(full.contains("run 11 of part") && !full.contains('…'), "{full}");
     }
 
     const TRAP: &str = "core::panicking::panic_fmt (/rustc/0123/library/core/src/panicking.rs:75)\n\

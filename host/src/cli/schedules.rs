@@ -6,13 +6,13 @@ use std::time::Duration;
 use comfy_table::Cell;
 use ureq::http::Method;
 
-use super::args::{AddArgs, DeleteArgs, ScheduleKeyArgs, SchedulesArgs};
+use super::args::{AddArgs, DeleteArgs, ListArgs, ScheduleKeyArgs, SchedulesArgs};
 use super::client::{Client, decode, part};
 use super::error::CliError;
 use super::screen::{Screen, eprint_line, one_line};
 use super::trigger::read_file;
 use crate::http::api_types::schedules::{
-    AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
+    AddedSchedules, DataShape, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use crate::http::api_types::{Due, approximate};
 use sexton_domain::task::Name;
@@ -38,6 +38,7 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
     let request = ScheduleRequest {
         task: name(&args.task),
         plugin: name(&args.plugin),
+        kind: name(&args.kind),
         cron: args.cron.clone(),
         every: args.every.clone(),
         at: args.at.clone(),
@@ -46,6 +47,7 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
         delay: args.delay.clone(),
         start: args.start.clone(),
         end: args.end.clone(),
+        first: args.first.clone(),
         times: args.times,
         data: input(args)?,
         replace: args.replace,
@@ -70,15 +72,18 @@ pub(super) fn add(client: &Client, args: &AddArgs, screen: &Screen) -> Result<()
     for note in &notes {
         eprint_line(&format!("note: {}", one_line(note)));
     }
-    if schedule.state == ScheduleState::Paused {
-        eprint_line(&format!("note: `{0}` is paused, so nothing is made until `sexton resume {0}`", schedule.task));
+    if let (ScheduleState::Paused, Some(task)) = (schedule.state, &schedule.task) {
+        eprint_line(&format!("note: `{task}` is paused, so nothing is made until `sexton resume {task}`"));
     }
-    screen.line(&format!("Schedule `{}` of `{}` {verb}: {}{next}.", schedule.key, schedule.task, when(&schedule)))
+    screen.line(&format!("Schedule `{}` of `{}` {verb}: {}{next}.", schedule.key, schedule.whose(), when(&schedule)))
 }
 
 /// Returns the schedule's trigger, bounds and delays in a line.
 fn when(schedule: &ScheduleShape) -> String {
     let mut text = one_line(&schedule.trigger.text);
+    if let Some(first) = schedule.first {
+        text.push_str(&format!(", first {first}"));
+    }
     if let Some(times) = schedule.times {
         text.push_str(&format!(", {times} times"));
     }
@@ -89,6 +94,9 @@ fn when(schedule: &ScheduleShape) -> String {
 }
 
 pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Result<(), CliError> {
+    if let Some(key) = &args.key {
+        return show_one(client, key, args.list, screen);
+    }
     let mut path = format!("/v1/schedules?limit={}", args.limit);
     for (word, name) in [("task", &args.task), ("after", &args.after)] {
         if let Some(name) = name {
@@ -107,7 +115,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
     for schedule in &schedules {
         table.add_row(vec![
             Cell::new(&schedule.key),
-            Cell::new(&schedule.task),
+            Cell::new(schedule.whose()),
             state(schedule, screen),
             Cell::new(when(schedule)),
             Cell::new(one_line(&schedule.zone)),
@@ -138,28 +146,43 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
 }
 
 pub(super) fn show(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) -> Result<(), CliError> {
-    let json = client.text(&format!("/v1/schedules/{}", part(args.key.as_str())))?;
-    if args.list.json {
+    show_one(client, &args.key, args.list, screen)
+}
+
+/// Returns the line about the input of the schedule's runs: its size, and the input itself.
+fn input_line(schedule: &ScheduleShape) -> String {
+    let Some(size) = schedule.data_bytes else { return "-".to_owned() };
+    let size = bytesize::ByteSize(size).display().iec();
+    match &schedule.data {
+        None => size.to_string(),
+        Some(DataShape::Json { json }) => format!("{size}, JSON: {}", one_line(&json.to_string())),
+        Some(DataShape::Text { text, .. }) => format!("{size}, text: {}", one_line(text)),
+        Some(DataShape::Binary { hex, .. }) => format!("{size}, binary: {}", one_line(hex)),
+    }
+}
+
+fn show_one(client: &Client, key: &Name, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    let json = client.text(&format!("/v1/schedules/{}", part(key.as_str())))?;
+    if list.json {
         return screen.json(&json);
     }
     let schedule: ScheduleShape = decode(&json)?;
     let next = schedule.next.as_ref().map(|due| format!("{} ({})", screen.local_clock(&due.local), screen.ago(due.at)));
-    let size = schedule.data_bytes.map(|size| bytesize::ByteSize(size).display().iec().to_string());
-    let state = match schedule.state {
-        ScheduleState::Resting => format!("resting: there is no task `{}`", schedule.task),
-        state => state.as_str().to_owned(),
+    let state = match (schedule.state, &schedule.reason) {
+        (ScheduleState::Resting, Some(reason)) => format!("resting: {}", one_line(reason)),
+        (state, _) => state.as_str().to_owned(),
     };
     let none = || "-".to_owned();
     screen.line(&format!("Schedule {}", schedule.key))?;
     for (name, value) in [
-        ("task", schedule.task.to_string()),
+        ("task", schedule.whose()),
         ("state", state),
         ("when", when(&schedule)),
         ("zone", one_line(&schedule.zone)),
         ("next", next.unwrap_or_else(none)),
         ("runs", schedule.fired.to_string()),
         ("skipped", schedule.skipped.to_string()),
-        ("input", size.unwrap_or_else(none)),
+        ("input", input_line(&schedule)),
         ("version", schedule.version.to_string()),
     ] {
         screen.line(&format!("  {name:<12}{value}"))?;
@@ -175,7 +198,10 @@ fn state(schedule: &ScheduleShape, screen: &Screen) -> Cell {
         ScheduleState::Active if schedule.set_back.is_some() => screen.alarm("ahead of the clock"),
         ScheduleState::Active | ScheduleState::Finished => Cell::new(schedule.state.as_str()),
         ScheduleState::Paused => screen.alarm("paused"),
-        ScheduleState::Resting => screen.alarm(&format!("resting: no task `{}`", schedule.task)),
+        ScheduleState::Resting => match (&schedule.kind, &schedule.task) {
+            (None, Some(task)) => screen.alarm(&format!("resting: no task `{task}`")),
+            _ => screen.alarm(&format!("resting: {}", one_line(schedule.reason.as_deref().unwrap_or_default()))),
+        },
     }
 }
 
@@ -191,7 +217,7 @@ pub(super) fn reset(client: &Client, args: &ScheduleKeyArgs, screen: &Screen) ->
         return screen.json(&json);
     }
     let ScheduleChanged { effect, schedule, .. } = decode(&json)?;
-    let (key, task) = (&schedule.key, &schedule.task);
+    let (key, task) = (&schedule.key, schedule.whose());
     let next = match &schedule.next {
         Some(due) => format!("next {}", due_next(due, screen)),
         None => "nothing is due any more".to_owned(),
@@ -212,6 +238,6 @@ pub(super) fn delete(client: &Client, args: &DeleteArgs, screen: &Screen) -> Res
         return screen.json(&json);
     }
     let ScheduleChanged { schedule, .. } = decode(&json)?;
-    let (key, task, runs) = (&schedule.key, &schedule.task, schedule.fired);
+    let (key, task, runs) = (&schedule.key, schedule.whose(), schedule.fired);
     screen.line(&format!("Deleted `{key}` of `{task}`: {}, {runs} run(s) made.", when(&schedule)))
 }

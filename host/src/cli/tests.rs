@@ -133,7 +133,7 @@ fn exit_codes_distinguish_failures() {
     }
     assert_eq!(host.fails("trigger hello --key late --wait --timeout 10ms"), Exit::TimedOut);
     host.work(Transition::Fail, Outcome::Trapped);
-    assert_eq!(host.fails("trigger hello --key late --wait"), Exit::Failed);
+    assert_eq!(host.fails("trigger hello --key late --wait"), Exit::Trapped);
     assert_eq!(host.fails("kill 1"), Exit::Failed, "it is over already");
 
     let nobody = Cli::read(["sexton", "--url", "http://127.0.0.1:1", "tasks"]).expect("a well-formed line");

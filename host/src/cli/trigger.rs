@@ -1,4 +1,4 @@
-//! Implements `trigger`, `kill`, `release` and `result`.
+//! Implements `trigger`, `rerun`, `kill`, `release` and `result`.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::{KillArgs, ReleaseArgs, ResultArgs, RunOrTask, TriggerArgs};
+use super::args::{KillArgs, ListArgs, ReleaseArgs, RerunArgs, ResultArgs, RunOrTask, TriggerArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
 use super::pausing::resume_command;
@@ -15,7 +15,7 @@ use crate::http::MAX_BODY;
 use crate::http::api_types::runs::{KillEffect, Killed, ReleasedRun, RunDetail, Triggered};
 use sexton_domain::lengths;
 use sexton_domain::pause::PausedBy;
-use sexton_domain::run::{RunId, RunState};
+use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::task::Name;
 
 /// The time that `--wait` waits for a task that does not exist, because its plugin may just have been copied. Most
@@ -55,6 +55,28 @@ pub(super) fn given(text: Option<&str>, file: Option<&Path>) -> Result<Vec<u8>, 
     }
 }
 
+pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Result<(), CliError> {
+    let input = given(args.input.as_deref(), args.input_file.as_deref())?;
+    let path = format!("/v1/runs/{}/rerun?past_limits={}", args.run, args.past_limits);
+    let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
+    let json = client.post(&path, &key, &input)?;
+    let made: Triggered = decode(&json)?;
+    let repeated = made.reruns.as_ref().ok_or_else(|| CliError::failed("the host does not say what it repeats"))?;
+    for note in notes(&repeated.task, &made, client.tenant()) {
+        eprint_line(&format!("note: {note}"));
+    }
+    if args.wait {
+        return wait(client, &repeated.task, made.run, (args.timeout, args.list), screen);
+    }
+    if args.list.json {
+        return screen.json(&json);
+    }
+    screen.line(&match made.created {
+        true => format!("Created run {} of `{}`, a rerun of run {}.", made.run, repeated.task, repeated.run),
+        false => format!("Run {} of `{}` exists already for this key.", made.run, repeated.task),
+    })
+}
+
 pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
     let input = given(args.input.as_deref(), args.input_file.as_deref())?;
     let mut path = format!("/v1/tasks/{}/runs", part(args.task.as_str()));
@@ -73,7 +95,7 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         eprint_line(&format!("note: {note}"));
     }
     if args.wait {
-        return wait(client, args, made.run, screen);
+        return wait(client, &args.task, made.run, (args.timeout, args.list), screen);
     }
     if args.list.json {
         return screen.json(&json);
@@ -130,37 +152,51 @@ fn post_within(patience: Duration, post: impl Fn() -> Result<String, CliError>) 
     }
 }
 
-fn wait(client: &Client, args: &TriggerArgs, run: RunId, screen: &Screen) -> Result<(), CliError> {
+/// Waits until a run of `task` is over, for at most `timeout`, and prints its output, or the API's JSON as `list` says.
+fn wait(
+    client: &Client,
+    task: &Name,
+    run: RunId,
+    (timeout, list): (Option<Duration>, ListArgs),
+    screen: &Screen,
+) -> Result<(), CliError> {
     let began = Instant::now();
-    let spinner = spinner(&format!("run {run} of {}", args.task));
+    let spinner = spinner(&format!("run {run} of {task}"));
     let (json, detail) = loop {
-        let left = args.timeout.map_or(ONE_WAIT, |timeout| timeout.saturating_sub(began.elapsed()).min(ONE_WAIT));
+        let left = timeout.map_or(ONE_WAIT, |timeout| timeout.saturating_sub(began.elapsed()).min(ONE_WAIT));
         let path = format!("/v1/runs/{run}/wait?timeout={}ms", left.as_millis());
         let json = client.text_within(&path, left)?;
         let detail: RunDetail = decode(&json)?;
         if detail.run.state.is_over() {
             break (json, detail);
         }
-        spinner
-            .set_message(format!("run {run} of {}: {}, attempt {}", args.task, detail.run.state, detail.run.attempt));
-        if args.timeout.is_some_and(|timeout| began.elapsed() >= timeout) {
+        spinner.set_message(format!("run {run} of {task}: {}, attempt {}", detail.run.state, detail.run.attempt));
+        if timeout.is_some_and(|timeout| began.elapsed() >= timeout) {
             spinner.finish_and_clear();
-            let message = format!("run {run} of `{}` is not over yet: it is {}", args.task, detail.run.state);
+            let message = format!("run {run} of `{task}` is not over yet: it is {}", detail.run.state);
             return Err(CliError::new(Exit::TimedOut, message)
                 .hint(format!("the run continues; see `sexton show {run}`, or end it with `sexton kill {run}`")));
         }
     };
     spinner.finish_and_clear();
-    if args.list.json {
+    if list.json {
         screen.json(&json)?;
     }
     let info = &detail.run;
     if info.state == RunState::Succeeded {
-        return if args.list.json { Ok(()) } else { output(client, &format!("/v1/runs/{run}/output"), screen) };
+        if info.outcome == Some(Outcome::Skipped) {
+            eprint_line(&format!(
+                "note: run {run} of `{}` was {}",
+                task,
+                one_line(info.message.as_deref().unwrap_or("skipped"))
+            ));
+        }
+        return if list.json { Ok(()) } else { output(client, &format!("/v1/runs/{run}/output"), screen) };
     }
     let outcome = info.outcome.map(|outcome| format!(" ({outcome})")).unwrap_or_default();
     let said = info.message.as_deref().map(|message| format!(": {}", one_line(message))).unwrap_or_default();
-    Err(CliError::failed(format!("run {run} of `{}` {}{outcome}{said}", args.task, info.state))
+    let exit = Exit::of_run(info.state, info.outcome);
+    Err(CliError::new(exit, format!("run {run} of `{task}` {}{outcome}{said}", info.state))
         .hint(format!("`sexton show {run}` has its log and what it used")))
 }
 
@@ -181,9 +217,16 @@ fn output(client: &Client, path: &str, screen: &Screen) -> Result<(), CliError> 
 }
 
 pub(super) fn result(client: &Client, args: &ResultArgs, screen: &Screen) -> Result<(), CliError> {
-    let path = match &args.what {
-        RunOrTask::Run(run) => format!("/v1/runs/{run}/output"),
-        RunOrTask::Task(task) => format!("/v1/tasks/{}/result", part(task.as_str())),
+    let of_task = |task: &Name| format!("/v1/tasks/{}/result", part(task.as_str()));
+    let path = match (&args.what, args.of_run) {
+        (Some(RunOrTask::Run(one)), Some(other)) if *one != other => {
+            return Err(CliError::usage(format!("run {one} is not run {other}; name one of them")));
+        }
+        (Some(RunOrTask::Task(task)), None) => of_task(task),
+        (Some(RunOrTask::Task(task)), Some(run)) => format!("{}?of_run={run}", of_task(task)),
+        (Some(RunOrTask::Run(run)), _) => format!("/v1/runs/{run}/output"),
+        (None, Some(run)) => format!("/v1/runs/{run}/output"),
+        (None, None) => return Err(CliError::usage("say of which run or task")),
     };
     output(client, &path, screen)
 }

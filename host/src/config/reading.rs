@@ -161,6 +161,8 @@ pub(crate) const WITHIN: &[(&str, &[&str])] = &[
         &[
             "deadline",
             "grace",
+            "idle",
+            "ladder",
             "fuel",
             "memory",
             "table-elements",

@@ -102,6 +102,7 @@ impl Parts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             run_requests: Arc::new(ops.clone()),
+            schedule_requests: Arc::new(ops.clone()),
             tenants: Arc::clone(&tenants),
             lock_waits: Arc::clone(&lock_waits),
             virtual_time: None,

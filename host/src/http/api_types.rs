@@ -7,11 +7,13 @@
 //! Instants are RFC 3339 in UTC, durations are whole numbers whose name ends in `_ms` or `_us`, and sizes are bytes.
 
 pub mod attempts;
+pub mod backfills;
 pub mod cache;
 pub mod following;
 pub mod grants;
 pub mod host;
 pub mod hosts;
+pub mod inputs;
 pub mod live;
 pub mod locks;
 pub mod pauses;
@@ -19,6 +21,7 @@ pub mod plugins;
 pub mod runs;
 pub mod schedule;
 pub mod schedules;
+pub mod statistics;
 pub mod store;
 mod tasks;
 pub mod tenants;
@@ -28,7 +31,9 @@ pub mod timing;
 
 use serde::{Deserialize, Serialize};
 
-pub use tasks::{Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape, WaitingRun};
+pub use tasks::{
+    Due, LastRun, LimitsShape, Retry, TaskDetail, TaskInTime, TaskSummary, Tasks, TriggerShape, WaitingRun,
+};
 
 use sexton_domain::lengths;
 use sexton_domain::time::Timestamp;

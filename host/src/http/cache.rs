@@ -1,4 +1,4 @@
-//! Serves the cache to operators: the same entries that tasks see, without their grants.
+//! Serves the cache to operators: the same entries and versions that tasks see, without their grants.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use crate::ops::{OpError, Principal, WriteEntry};
 use sexton_domain::schedule::request;
-use sexton_store::{CacheKey, WriteIf};
+use sexton_store::{CacheKey, MOST_KEPT, WriteIf};
 
 use super::api_state::App;
-use super::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
+use super::api_types::cache::{Entries, EntryDeleted, EntryHistoryShape, EntryShape, EntryWritten};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant};
 use super::guard;
@@ -49,15 +49,28 @@ pub(super) async fn list(
     Ok(Json(Entries { entries: entries.into_iter().map(EntryShape::from).collect(), next }))
 }
 
+/// The query of a reading.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadQuery {
+    version: Option<u64>,
+}
+
 /// `GET /v1/cache/{key}`: the bytes.
 pub(super) async fn read(
     State(app): State<App>,
     KeyPath(key): KeyPath,
-    _: ApiQuery<NoQuery>,
+    ApiQuery(query): ApiQuery<ReadQuery>,
     asked: HeaderMap,
 ) -> ApiResult<Response> {
     let now = app.clock.now();
-    let entry = app.store.cache_get(key.clone(), now).await?.ok_or(OpError::NoEntry(key.key))?;
+    let entry = match query.version {
+        None => app.store.cache_get(key.clone(), now).await?.ok_or(OpError::NoEntry(key.key))?,
+        Some(version) => {
+            let found = app.store.cache_version(key.clone(), version, now).await?;
+            found.ok_or(OpError::NoVersion(key.key, version))?
+        }
+    };
     let etag = format!("\"{}\"", entry.version);
     let unchanged = is_named(&asked, &etag);
     let mut response =
@@ -80,6 +93,8 @@ pub(super) async fn read(
 #[serde(deny_unknown_fields)]
 pub(super) struct WriteQuery {
     ttl: Option<String>,
+    /// The number of earlier versions to keep from now on.
+    keep: Option<u32>,
 }
 
 /// `PUT /v1/cache/{key}`.
@@ -94,7 +109,11 @@ pub(super) async fn write(
     if lives_for.is_some_and(|ttl| ttl.is_zero()) {
         return Err(ApiError::bad("bad-duration", "`ttl` must be longer than zero"));
     }
-    let entry = WriteEntry { key: key.clone(), value: body.to_vec(), lives_for, only: condition(&headers)? };
+    if query.keep.is_some_and(|keep| keep > MOST_KEPT) {
+        return Err(ApiError::bad("bad-query", format!("`keep` is a number from 0 to {MOST_KEPT}")));
+    }
+    let (value, only, keep) = (body.to_vec(), condition(&headers)?, query.keep);
+    let entry = WriteEntry { key: key.clone(), value, lives_for, only, keep };
     let version = app.ops.write_entry(&Principal::Operator, entry).await?;
     Ok(Json(EntryWritten { key: key.key, version }))
 }
@@ -114,6 +133,34 @@ fn condition(headers: &HeaderMap) -> ApiResult<WriteIf> {
         (None, Some(_)) => Err(bad("If-None-Match can only be `*` here: write if there is no entry")),
         (Some(_), Some(_)) => Err(bad("If-Match and If-None-Match exclude each other")),
     }
+}
+
+/// `GET /v1/cache-history/{key}`.
+pub(super) async fn history(
+    State(app): State<App>,
+    KeyPath(key): KeyPath,
+    _: ApiQuery<NoQuery>,
+) -> ApiResult<Json<EntryHistoryShape>> {
+    let found = app.store.cache_history(key.clone(), app.clock.now()).await?;
+    let history = found.ok_or_else(|| OpError::NoEntry(key.key.clone()))?;
+    Ok(Json(EntryHistoryShape::of(key.key, history)))
+}
+
+/// The query of a restoration.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RestoreQuery {
+    version: u64,
+}
+
+/// `POST /v1/cache-restore/{key}`.
+pub(super) async fn restore(
+    State(app): State<App>,
+    KeyPath(key): KeyPath,
+    ApiQuery(query): ApiQuery<RestoreQuery>,
+) -> ApiResult<Json<EntryWritten>> {
+    let version = app.ops.restore_entry(&Principal::Operator, key.clone(), query.version).await?;
+    Ok(Json(EntryWritten { key: key.key, version }))
 }
 
 /// `DELETE /v1/cache/{key}`.

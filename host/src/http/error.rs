@@ -126,6 +126,8 @@ pub(super) fn schedule_refused(why: &ScheduleError) -> ApiError {
         ScheduleError::Preempted { .. } => {
             conflict("schedule-changed", "read the schedule again, and decide with its new version")
         }
+        // Only guests are refused for want of room.
+        ScheduleError::Full { .. } => conflict("schedules-full", "delete some of those that tasks have added"),
         ScheduleError::NotFound(_) => ApiError::not_found("no-such-schedule", why.to_string())
             .hint("GET /v1/schedules lists the added schedules; a schedule in a manifest belongs to its task"),
     }
@@ -182,12 +184,21 @@ impl From<OpError> for ApiError {
             OpError::NoTenant(_) => Self::not_found("no-such-tenant", message),
             OpError::NoHost(_) => Self::not_found("no-such-host", message),
             OpError::NoEntry(_) => Self::not_found("no-such-entry", message),
+            OpError::NoVersion(..) => Self::not_found("no-such-version", message).hint(
+                "GET /v1/cache-history/KEY lists the versions that are kept, as `keep` in the manifest of a task says",
+            ),
             OpError::EntryDiffers(_) => Self::new(StatusCode::PRECONDITION_FAILED, "conflict", message)
                 .hint("read the entry again, and decide with its new version"),
             OpError::PastLimitsLater => {
                 Self::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `in`")
             }
             OpError::BadReason => Self::bad("bad-query", message),
+            OpError::RunIsNotOver(..) => Self::new(StatusCode::CONFLICT, "run-is-not-over", message)
+                .hint("end it with `sexton kill`, or make another run of its task with `sexton trigger`"),
+            OpError::NotByClock(..) => Self::bad("not-by-clock", message).hint(
+                "tasks with `cron`, `every` or `at` have such instants; `sexton trigger` makes a run of any task",
+            ),
+            OpError::BadRange(_) => Self::bad("bad-range", message),
             OpError::RunIsOver(..) => Self::new(StatusCode::CONFLICT, "run-is-over", message),
             OpError::RunNotHeldBack(..) => Self::new(StatusCode::CONFLICT, "run-not-held-back", message).hint(
                 "only a run that is suspected of killing its host is released; a pause ends with `sexton resume`",

@@ -256,7 +256,7 @@ impl Shown<'_> {
     }
 
     fn runs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<h2>Latest runs</h2>")?;
+        f.write_str("<h2>Newest runs</h2>")?;
         if self.runs.is_empty() {
             return f.write_str("<p>Nothing has run yet.</p>");
         }

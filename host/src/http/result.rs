@@ -5,11 +5,13 @@ use axum::extract::State;
 use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 use sexton_domain::run::{Output, RunId, RunState};
 use sexton_domain::time::Timestamp;
 
 use super::api_state::App;
+use super::api_types::runs::RunShape;
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, RunPath, TaskPath, Tenant};
 use super::{guard, tasks};
@@ -26,6 +28,11 @@ pub(super) async fn of_run(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let run = tenant.run(&app, id).await?;
+    of_certain_run(&app, &run, &headers).await
+}
+
+async fn of_certain_run(app: &App, run: &RunShape, headers: &HeaderMap) -> ApiResult<Response> {
+    let id = run.id;
     let output = match app.store.output(id).await? {
         Some(output) if run.state == RunState::Succeeded => output,
         _ => {
@@ -39,7 +46,7 @@ pub(super) async fn of_run(
             return Err(if run.state.is_over() { error } else { error.hint("GET /v1/runs/{run}/wait waits for it") });
         }
     };
-    Ok(serve(&app, id, run.ended_at, output, &headers))
+    Ok(serve(app, id, run.ended_at, output, headers))
 }
 
 /// `GET /v1/runs/{run}/input`: the bytes of its input.
@@ -58,13 +65,29 @@ pub(super) async fn input_of_run(
     Ok(response)
 }
 
-/// `GET /v1/tasks/{task}/result`: the output of its latest run that succeeded.
+/// The query of a task's result.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResultQuery {
+    of_run: Option<RunId>,
+}
+
+/// `GET /v1/tasks/{task}/result`: the output of the run of the task that was the last to succeed, or of a certain one.
 pub(super) async fn of_task(
     State(app): State<App>,
+    tenant: Tenant,
     TaskPath(key): TaskPath,
-    _: ApiQuery<NoQuery>,
+    ApiQuery(query): ApiQuery<ResultQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
+    if let Some(id) = query.of_run {
+        let run = tenant.run(&app, id).await?;
+        if run.task != key.task {
+            let message = format!("run {id} is not one of `{}`, but of `{}`", key.task, run.task);
+            return Err(ApiError::not_found("no-such-run", message));
+        }
+        return of_certain_run(&app, &run, &headers).await;
+    }
     // The store is queried first, because results outlive plugins.
     let Some((id, ended_at)) = app.store.latest_success(key.clone()).await? else {
         tasks::known(&app, &key).await?;

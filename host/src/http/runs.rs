@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::ops::{EndEffect, EndRun, Principal};
+use crate::ops::{EndEffect, EndRun, OpError, Principal, RepeatRun};
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::schedule::request;
 use sexton_domain::task::Name;
@@ -16,12 +17,16 @@ use sexton_store::RunFilter;
 
 use super::api_state::App;
 use super::api_types::attempts::AttemptShape;
+use super::api_types::inputs::InputShape;
 use super::api_types::millis;
-use super::api_types::runs::{HeldBackShape, InputShape, KillEffect, Killed, ReleasedRun, RunDetail, RunShape, Runs};
+use super::api_types::runs::{
+    ChildShape, HeldBackShape, KillEffect, Killed, ReleasedRun, Repeated, RunDetail, RunShape, Runs,
+};
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, RunPath, Tenant};
-use super::missing_plugins::MissingPlugins;
+use super::extract::{ApiQuery, NoQuery, Payload, RunPath, Tenant};
+use super::missing_plugins::{MissingPlugins, no_task};
 use super::placement::Placement;
+use super::tasks::{idempotency_key, made_run};
 use super::waiting::WaitPermit;
 use super::watch::Changes;
 
@@ -32,6 +37,9 @@ const MAX_PAGE: usize = 1000;
 /// The default and the longest wait of one request. Proxies and clients give up on longer ones.
 const WAIT: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// The number of runs that came of a run, of those that are shown with it.
+const CHILDREN: usize = 100;
 
 /// The query of a list of runs.
 #[derive(Debug, Deserialize)]
@@ -101,7 +109,11 @@ async fn detail(app: &App, mut run: RunShape) -> ApiResult<Json<RunDetail>> {
     explain_wait(app, &placing, &MissingPlugins::of(app), &mut run);
     let attempts = app.store.attempts(run.id).await?.into_iter().map(AttemptShape::from).collect();
     let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());
-    Ok(Json(RunDetail { run, attempts, input }))
+    let mut children: Vec<ChildShape> =
+        app.store.children(run.id, CHILDREN + 1).await?.into_iter().map(ChildShape::from).collect();
+    let children_cut = children.len() > CHILDREN;
+    children.truncate(CHILDREN);
+    Ok(Json(RunDetail { run, attempts, input, children, children_cut }))
 }
 
 /// `GET /v1/runs/{run}`.
@@ -175,6 +187,34 @@ pub(super) async fn kill(
     };
     let status = if effect == KillEffect::Cancelled { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(Killed { run: id, effect, grace_ms: millis(grace) })))
+}
+
+/// The query of a rerun.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RerunQuery {
+    #[serde(default)]
+    past_limits: bool,
+}
+
+/// `POST /v1/runs/{run}/rerun`: repeats a run that is over.
+pub(super) async fn rerun(
+    State(app): State<App>,
+    tenant: Tenant,
+    RunPath(id): RunPath,
+    ApiQuery(query): ApiQuery<RerunQuery>,
+    headers: HeaderMap,
+    Payload(body): Payload,
+) -> ApiResult<Response> {
+    let run = tenant.run(&app, id).await?;
+    let input = if body.is_empty() { None } else { Some(body.to_vec()) };
+    let asked = RepeatRun { input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
+    let made = match app.ops.rerun(&Principal::Operator, &run.tenant, id, asked).await {
+        Err(OpError::NoTask(task)) => return Err(no_task(&app, &task).await?),
+        made => made?,
+    };
+    let repeated = Repeated { run: id, task: run.task };
+    Ok(made_run(&app, &run.tenant, made, Some(repeated)))
 }
 
 /// `POST /v1/runs/{run}/release`: lets a run start that is held back because it is suspected of killing its host.

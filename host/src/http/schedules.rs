@@ -12,13 +12,15 @@ use serde::Deserialize;
 
 use crate::ops::{NewSchedule, OpError, Principal, ScheduleAdded};
 use sexton_domain::schedule::request::{BadRequest, Request};
+use sexton_domain::schedule::routes::{NoRoute, Target};
 use sexton_domain::schedule::{BadDefinition, Definition};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_store::added::{Added, Reset, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey};
 
 use super::api_state::App;
 use super::api_types::schedules::{
-    AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
+    AddedSchedules, DataShape, MOST_DATA, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape,
+    ScheduleState, Standing,
 };
 use super::error::{ApiError, ApiResult, schedule_refused};
 use super::extract::{ApiQuery, NoQuery, Payload, Tenant, query_of};
@@ -73,7 +75,7 @@ pub(super) async fn list(
     }
     let task = query.task.map(|task| named("task", &task)).transpose()?;
     let after = query.after.map(|after| named("after", &after)).transpose()?;
-    let found = app.store.schedules(ScheduleFilter { tenant, task, after, limit }).await?;
+    let found = app.store.schedules(ScheduleFilter { tenant, task, by_tasks: false, after, limit }).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.key.key.clone());
     Ok(Json(AddedSchedules { schedules: shapes(&app, &found).await?, next }))
 }
@@ -85,8 +87,13 @@ pub(super) async fn show(
     _: ApiQuery<NoQuery>,
 ) -> ApiResult<Json<ScheduleShape>> {
     let found = app.store.schedule(key.clone()).await?;
-    let info = found.ok_or_else(|| schedule_refused(&ScheduleError::NotFound(key.key)))?;
-    Ok(Json(shape(&app, &info).await?))
+    let info = found.ok_or_else(|| schedule_refused(&ScheduleError::NotFound(key.key.clone())))?;
+    let mut shape = shape(&app, &info).await?;
+    if let Some(size) = info.data_bytes {
+        let data = app.store.schedule_data(key, MOST_DATA).await?;
+        shape.data = data.map(|data| DataShape::of(&data, size));
+    }
+    Ok(Json(shape))
 }
 
 /// `DELETE /v1/schedules/{key}`.
@@ -150,12 +157,12 @@ fn read(body: &[u8]) -> ApiResult<ScheduleRequest> {
 }
 
 async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult<Response> {
-    let task = task_of(&request)?;
+    let target = target_of(&request)?;
     only_in_manifests(&request)?;
-    let owner = TaskKey { tenant: key.tenant.clone(), task: task.clone() };
+    let owner = TaskKey { tenant: key.tenant.clone(), task: target.name().clone() };
     let ScheduleRequest { replace, version, .. } = request;
     let data = request.data.clone().map(bytes);
-    let new = NewSchedule { key, task, request: Request::from(request), data, replace, version };
+    let new = NewSchedule { key, target, request: Request::from(request), data, replace, version };
     let ScheduleAdded { added, notes } = match app.ops.add_schedule(&Principal::Operator, new).await {
         Err(OpError::NoTask(_)) => return Err(no_task(app, &owner).await?),
         added => added?,
@@ -170,12 +177,16 @@ async fn add(app: &App, key: ScheduleKey, request: ScheduleRequest) -> ApiResult
     Ok((status, [(LOCATION, place)], Json(ScheduleChanged { effect, schedule, notes })).into_response())
 }
 
-fn task_of(request: &ScheduleRequest) -> ApiResult<Name> {
-    match (&request.task, &request.plugin) {
-        (Some(task), None) => named("task", task),
-        (None, Some(plugin)) => named("plugin", plugin),
-        (None, None) => Err(ApiError::bad("bad-schedule", "`task` is missing: name the task whose runs it makes")),
-        (Some(_), Some(_)) => Err(ApiError::bad("bad-schedule", "`task` and `plugin` exclude each other")),
+fn target_of(request: &ScheduleRequest) -> ApiResult<Target> {
+    match (&request.task, &request.plugin, &request.kind) {
+        (Some(task), None, None) => named("task", task).map(Target::Task),
+        (None, Some(plugin), None) => named("plugin", plugin).map(Target::Task),
+        (None, None, Some(kind)) => named("type", kind).map(Target::Type),
+        (None, None, None) => {
+            Err(ApiError::bad("bad-schedule", "`task` is missing: name the task whose runs it makes"))
+        }
+        (Some(_), Some(_), None) => Err(ApiError::bad("bad-schedule", "`task` and `plugin` exclude each other")),
+        _ => Err(ApiError::bad("bad-schedule", "`type` stands in place of `task` and `plugin`; leave them out")),
     }
 }
 
@@ -211,21 +222,30 @@ async fn shapes(app: &App, found: &[ScheduleInfo]) -> ApiResult<Vec<ScheduleShap
     for tenant in found.iter().map(|info| &info.key.tenant).collect::<BTreeSet<_>>() {
         states.extend(app.store.task_states_of(tenant.clone()).await?);
     }
-    let (tasks, now) = (app.catalog.tasks(), app.clock.now());
-    let shape = |info: &ScheduleInfo| {
-        let definition = Definition::read(&info.definition)
-            .map_err(|e| ApiError::store_failed(&format!("added schedule `{}`: {e}", info.key.key)))?;
-        let task = TaskKey { tenant: info.key.tenant.clone(), task: info.task.clone() };
+    let (tasks, routes, now) = (app.catalog.tasks(), app.catalog.routes(), app.clock.now());
+    let standing = |info: &ScheduleInfo| {
+        let task = routes.task_of(&info.key.tenant, &info.target);
+        let missing = match &task {
+            Err(why) => Some(why.clone()),
+            Ok(task) => (!tasks.contains_key(task)).then(|| NoRoute::NoTask(task.task.clone())),
+        };
+        let is_paused = |task: &TaskKey| states.get(task).is_some_and(|state| state.paused.is_some());
         let state = if info.finished_at.is_some() {
             ScheduleState::Finished
-        } else if !tasks.contains_key(&task) {
+        } else if missing.is_some() {
             ScheduleState::Resting
-        } else if states.get(&task).is_some_and(|state| state.paused.is_some()) {
+        } else if task.as_ref().is_ok_and(is_paused) {
             ScheduleState::Paused
         } else {
             ScheduleState::Active
         };
-        Ok(ScheduleShape::of(info, &definition, state, now))
+        let reason = missing.filter(|_| state == ScheduleState::Resting).map(|why| why.to_string());
+        Standing { task: task.ok().map(|task| task.task), state, reason }
+    };
+    let shape = |info: &ScheduleInfo| {
+        let definition = Definition::read(&info.definition)
+            .map_err(|e| ApiError::store_failed(&format!("added schedule `{}`: {e}", info.key.key)))?;
+        Ok(ScheduleShape::of(info, &definition, standing(info), now))
     };
     found.iter().map(shape).collect()
 }

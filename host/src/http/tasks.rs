@@ -1,6 +1,7 @@
 //! Serves tasks: lists, shows and triggers them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,14 +11,16 @@ use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::ops::{OpError, Principal, TriggerRun};
+use crate::ops::{self, OpError, Principal, TriggerRun};
+use sexton_domain::lengths;
 use sexton_domain::run::HeldBack;
 use sexton_domain::schedule::request;
 use sexton_domain::task::{Name, Task, TaskKey};
 use sexton_domain::time::Timestamp;
 
 use super::api_state::App;
-use super::api_types::runs::{HeldBackShape, Triggered};
+use super::api_types::runs::{HeldBackShape, Repeated, Triggered};
+use super::api_types::statistics::StatisticsShape;
 use super::api_types::{TaskDetail, TaskSummary, Tasks};
 use super::chains::following;
 use super::error::{ApiError, ApiResult};
@@ -31,6 +34,9 @@ const MAX_DEDUP: usize = 200;
 /// The due instants shown with each task of the list, and with one task.
 const NEXT_IN_LIST: usize = 3;
 const NEXT_IN_DETAIL: usize = 5;
+
+/// The default window of time of the sums over a task's runs.
+const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The number of tasks that are summed up before other requests get a turn on the thread. Each takes some ten
 /// microseconds, and there may be thousands.
@@ -85,13 +91,35 @@ pub(super) async fn list(
     Ok(Json(Tasks { tasks: summaries(&app, &tenant, usize::MAX).await?.0 }))
 }
 
+/// The query of a task.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShowQuery {
+    since: Option<String>,
+}
+
+impl ShowQuery {
+    /// Returns the begin of the window of time: that long ago, or at an instant.
+    fn since(&self, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
+        let Some(text) = &self.since else { return Ok(now.minus(WINDOW)) };
+        if lengths::parse(text).is_ok() {
+            return Ok(now.minus(request::duration("since", text, request::FURTHEST)?));
+        }
+        match request::instant("since", text, zone, now)? {
+            ahead if ahead > now => Err(ApiError::bad("bad-query", format!("`since` has passed: {ahead} is ahead"))),
+            since => Ok(since),
+        }
+    }
+}
+
 /// `GET /v1/tasks/{task}`.
 pub(super) async fn show(
     State(app): State<App>,
     TaskPath(key): TaskPath,
-    _: ApiQuery<NoQuery>,
+    ApiQuery(query): ApiQuery<ShowQuery>,
 ) -> ApiResult<Json<TaskDetail>> {
     let task = known(&app, &key).await?;
+    let since = query.since(task.zone, app.clock.now())?;
     let state = app.store.task_state(key.clone()).await?.unwrap_or_default();
     let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
     let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
@@ -99,7 +127,9 @@ pub(super) async fn show(
     let held_back = held_back(&app, &Placement::of(&app).await?, &key).map(HeldBackShape::from);
     let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.with_pauses(&app.store.pauses().await?);
-    Ok(Json(TaskDetail::of(&task, &state, summary)))
+    let statistics = app.ops.statistics(&key, since).await?;
+    let statistics = StatisticsShape::of(statistics, task.overlap.max_running());
+    Ok(Json(TaskDetail::of(&task, &state, summary, statistics)))
 }
 
 /// The query of a trigger.
@@ -127,7 +157,7 @@ impl TriggerQuery {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     match key.to_str() {
         Ok(key) if (1..=MAX_DEDUP).contains(&key.len()) => Ok(Some(key.to_owned())),
@@ -156,6 +186,11 @@ pub(super) async fn trigger(
         Err(OpError::NoTask(_)) => return Err(no_task(&app, &key).await?),
         made => made?,
     };
+    Ok(made_run(&app, &key.tenant, made, None))
+}
+
+/// Returns the answer to a request that made a run, or found the one that an earlier such request had made.
+pub(super) fn made_run(app: &App, tenant: &Name, made: ops::Triggered, reruns: Option<Repeated>) -> Response {
     let status = if made.created { StatusCode::ACCEPTED } else { StatusCode::OK };
     let (paused_by, paused_why) = made.paused.unzip();
     let answer = Triggered {
@@ -168,7 +203,7 @@ pub(super) async fn trigger(
         paused_why: paused_why.flatten(),
         note: made.note,
         held_back: app.held_back().map(HeldBackShape::from),
+        reruns,
     };
-    Ok((status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(&key.tenant)))], Json(answer))
-        .into_response())
+    (status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(tenant)))], Json(answer)).into_response()
 }

@@ -13,6 +13,8 @@ mod placement;
 mod runs;
 mod schedules;
 mod tenants;
+mod versions;
+mod views;
 
 use sexton_store::claims::Claims as _;
 use sexton_store::history::History as _;

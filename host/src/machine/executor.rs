@@ -17,6 +17,7 @@ use sexton_domain::supervision::Supervision;
 use sexton_domain::task::Task;
 use sexton_domain::time::{Clock, Timestamp};
 use sexton_runtime::attempt::{Ended, Order, RunHandle, Stop};
+use sexton_runtime::imports::locks::take_for_task;
 use sexton_runtime::runtime::Runtime;
 use sexton_store::{Finish, Store, StoreError};
 use sexton_system::harmless;
@@ -59,7 +60,10 @@ impl Executor {
         let _listed = LiveGuard::new(&self.live, Arc::clone(&handle));
 
         let order = Order { claim: Arc::clone(&claim), task: Arc::clone(&ready.task), handle: Arc::clone(&handle) };
-        let ended = self.runtime.run(&ready.prepared, order).await;
+        let ended = match take_for_task(self.runtime.services(), &order).await {
+            Ok(()) => self.runtime.run(&ready.prepared, order).await,
+            Err(ended) => *ended,
+        };
         self.budgets.settle(&claim, ended.report().accounts.fuel).await;
         if ended.claim_lost {
             warn!(run.id = %claim.key.run, task.name = %claim.task, "Lost the claim on a run of `{}`; its outcome is not written", claim.task);
@@ -81,8 +85,9 @@ impl Executor {
             Some(Stop::Shutdown) if interrupted(handle, &ending) => Transition::Wait { run_at: now, failed: false },
             _ => lifecycle::after(ending, claim.failures, &task.retry, self.runtime.jitter_fraction(claim.key), now),
         };
-        self.summary.count(report.outcome, report.started_at.since(claim.run_at));
-        tell(claim, &report, &transition);
+        let late = late(claim, task, &report);
+        self.summary.count(report.outcome, late);
+        tell(claim, &report, &transition, late);
         let supervision = task.supervision;
         Finish::new(claim.key, transition, report, supervision)
     }
@@ -124,7 +129,7 @@ fn interrupted(handle: &RunHandle, ending: &Ending) -> bool {
     match ending {
         Ending::Other(Outcome::FailedPermanent) => false,
         Ending::Other(outcome) => handle.stopped().is_some() || *outcome == Outcome::FailedTransient,
-        Ending::Output(_) | Ending::Deferred(_) => false,
+        Ending::Output(_) | Ending::Deferred(_) | Ending::Skipped { .. } => false,
     }
 }
 
@@ -153,13 +158,19 @@ pub fn report_without_guest(outcome: Outcome, started_at: Timestamp, ended_at: T
     Report { outcome, started_at, ended_at, message: Some(message), ..Report::empty() }
 }
 
+/// Returns how late the attempt started. A wait for its task's lock makes no attempt late.
+fn late(claim: &Claim, task: &Task, report: &Report) -> Duration {
+    let started_at = if task.lock.is_some() { claim.claimed_at } else { report.started_at };
+    started_at.since(claim.run_at)
+}
+
 /// The most characters of a message that are logged; the run has all of it.
 const MESSAGE_IN_LOG: usize = 1000;
 
-fn tell(claim: &Claim, report: &Report, transition: &Transition) {
+fn tell(claim: &Claim, report: &Report, transition: &Transition, late: Duration) {
     let (run, task, outcome, attempt) = (claim.key.run, &claim.task, report.outcome, claim.key.attempt);
     let took = rounded(report.ended_at.since(report.started_at));
-    let late = rounded(report.started_at.since(claim.run_at));
+    let late = rounded(late);
     let (again, state) = match transition {
         Transition::Wait { run_at, .. } => (format!("; again at {run_at}"), "waiting"),
         Transition::Succeed(_) => (String::new(), "succeeded"),
@@ -168,6 +179,10 @@ fn tell(claim: &Claim, report: &Report, transition: &Transition) {
         Transition::HoldBack => (String::new(), "waiting"),
     };
     match &report.message {
+        Some(message) if outcome == Outcome::Skipped => {
+            let message = harmless::logged(message, MESSAGE_IN_LOG);
+            info!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` was {message}");
+        }
         Some(message) if outcome != Outcome::Succeeded => {
             let message = harmless::logged(message, MESSAGE_IN_LOG);
             warn!(run.id = %run, task.name = %task, run.attempt = attempt, run.state = state, outcome = %outcome, "Run {run} of `{task}` {outcome} after {took}: {message}{again}");

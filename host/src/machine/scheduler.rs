@@ -4,6 +4,7 @@
 //! finds the run already made.
 
 mod added;
+mod backfilling;
 mod firing;
 mod reacting;
 mod resuming;
@@ -20,6 +21,7 @@ use tracing::{debug, warn};
 use crate::machine::host_pause::HostPause;
 use crate::machine::live::LiveRuns;
 pub use added::AddedSchedules;
+use backfilling::Backfilling;
 pub use firing::PUNCTUAL;
 pub use reacting::Reacting;
 use sexton_domain::schedule::Trigger;
@@ -63,7 +65,7 @@ impl Scheduler {
         let mut catalog = self.catalog.changes();
         let mut ends = self.store.changes();
         let mut timetable = Timetable::of(Arc::clone(&self.started));
-        let mut reacting = Reacting::default();
+        let (mut reacting, mut backfilling) = (Reacting::default(), Backfilling::default());
         let mut known = false;
         let mut pauses = self.pause.changes();
         let mut over = pauses.borrow().over;
@@ -91,11 +93,15 @@ impl Scheduler {
                 true => self.fire_due(&mut timetable).await.min(self.react(&mut reacting).await),
                 false => AFTER_ERROR,
             };
+            let sleep = sleep.min(backfilling.take_turns(&*self.store, self.clock.now()).await);
             rests(Some(sleep));
             tokio::select! {
                 () = tokio::time::sleep(sleep) => {}
                 _ = catalog.changed() => known = false,
-                Ok(()) = ends.changed(), if reacting.depends_on_runs() => reacting.hint(),
+                Ok(()) = ends.changed(), if reacting.depends_on_runs() || backfilling.depends_on_runs() => {
+                    reacting.hint();
+                    backfilling.hint();
+                }
                 _ = pauses.changed() => {}
                 told = stopping.changed() => if told.is_err() { return },
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::{OpError, Ops, Principal, Result};
-use sexton_store::{CacheKey, CacheWrite, WriteIf, WriteOutcome};
+use sexton_store::{CacheKey, CacheRestore, CacheWrite, WriteIf, WriteOutcome};
 
 /// A cache entry to be written.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct WriteEntry {
     pub lives_for: Option<Duration>,
     /// The condition for the write.
     pub only: WriteIf,
+    /// The number of earlier versions to keep from now on; `None` for as many as before.
+    pub keep: Option<u32>,
 }
 
 impl Ops {
@@ -27,7 +29,7 @@ impl Ops {
     ///
     /// [`OpError::EntryDiffers`]; the store's errors.
     pub async fn write_entry(&self, by: &Principal, entry: WriteEntry) -> Result<u64> {
-        let WriteEntry { key, value, lives_for, only } = entry;
+        let WriteEntry { key, value, lives_for, only, keep } = entry;
         let now = self.clock.now();
         let write = CacheWrite {
             key: key.clone(),
@@ -35,6 +37,7 @@ impl Ops {
             expires_at: lives_for.map(|time| now.plus(time)),
             claim: None,
             only,
+            keep,
             quota: self.tenants.cache(&key.tenant),
             // Budgets are for tasks.
             budget: None,
@@ -45,6 +48,30 @@ impl Ops {
         };
         debug!(cache.key = %key.key, tenant = %key.tenant, version, principal = %by, "Wrote a cache entry");
         Ok(version)
+    }
+
+    /// Writes the value of an earlier version of a cache entry anew, within the quota of its tenant. Returns the version
+    /// that the entry has now.
+    ///
+    /// # Errors
+    ///
+    /// [`OpError::NoVersion`]; the store's errors.
+    pub async fn restore_entry(&self, by: &Principal, key: CacheKey, version: u64) -> Result<u64> {
+        let restore = CacheRestore {
+            key: key.clone(),
+            version,
+            claim: None,
+            keep: None,
+            quota: self.tenants.cache(&key.tenant),
+            // Budgets are for tasks.
+            budget: None,
+            now: self.clock.now(),
+        };
+        let WriteOutcome::Yes(written) = self.store.cache_restore(restore).await? else {
+            return Err(OpError::NoVersion(key.key, version));
+        };
+        debug!(cache.key = %key.key, tenant = %key.tenant, version, principal = %by, "Restored a cache entry");
+        Ok(written)
     }
 
     /// Deletes a cache entry.

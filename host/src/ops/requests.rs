@@ -23,16 +23,11 @@ const MOST_WAITING: u64 = 1000;
 impl RunRequests for Ops {
     async fn request_run(&self, by: &Caller, asked: RunRequest) -> Result<RunId, RunRefused> {
         let RunRequest { task, due_at, input, key, asked_before } = asked;
-        if !by.task.grants.schedule.iter().any(|pattern| pattern.matches(&task)) {
+        if !is_granted(by, &task) {
             return Err(RunRefused::NotGranted);
         }
-        // A pattern may cover texts that are not names of tasks.
-        let name = Name::new(&task).map_err(|_| RunRefused::NoTask)?;
+        let task = self.known(by, &task).ok_or(RunRefused::NoTask)?;
         let caller = &by.task.key;
-        let task = TaskKey { tenant: caller.tenant.clone(), task: name };
-        if self.catalog.get(&task).is_none() {
-            return Err(RunRefused::NoTask);
-        }
         if input.len() > LARGEST_VALUE {
             return Err(RunRefused::TooLarge);
         }
@@ -49,13 +44,34 @@ impl RunRequests for Ops {
         if let Some(message) = full(waiting, &task, input.len(), limits) {
             return Err(RunRefused::Full { message, lasts: waiting.runs >= MOST_WAITING });
         }
-        let request = Request { task, due_at, input, key, caller: caller.task.clone(), parent: by.run };
+        let request = Request { task, due_at, input, key, caller: caller.task.clone(), parent: by.claim.run };
         let run = NewRun::requested(request, now);
         let made = self.store.enqueue(vec![run], now).await.map_err(RunRefused::Store)?;
         let run = made.first().expect("a store answers for each run it is given").run();
-        let principal = Principal::Task(caller.clone(), by.run);
+        let principal = Principal::of(by);
         debug!(run.id = %run, %principal, "Made run {run}, which a task asked for");
         Ok(run)
+    }
+}
+
+/// Returns whether the manifest of `by` grants it the task.
+pub(super) fn is_granted(by: &Caller, task: &str) -> bool {
+    by.task.grants.schedule.iter().any(|pattern| pattern.matches(task))
+}
+
+impl Principal {
+    /// Returns a running task as the caller of an operation.
+    pub(super) fn of(by: &Caller) -> Self {
+        Self::Task(by.task.key.clone(), by.claim.run)
+    }
+}
+
+impl Ops {
+    /// Returns the task that `by` names, if a plugin of its tenant offers it. A pattern of grants may cover texts that
+    /// are not names of tasks.
+    pub(super) fn known(&self, by: &Caller, task: &str) -> Option<TaskKey> {
+        let key = TaskKey { tenant: by.task.key.tenant.clone(), task: Name::new(task).ok()? };
+        self.catalog.get(&key).map(|_| key)
     }
 }
 

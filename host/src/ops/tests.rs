@@ -8,8 +8,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::testkit::{self, TestClock, name, task_key};
 use sexton_domain::pause::PauseTarget;
-use sexton_domain::run::Cause;
+use sexton_domain::run::{Cause, ClaimKey};
+use sexton_domain::task::Grants;
 use sexton_domain::time::Timestamp;
+use sexton_runtime::imports::Caller;
 use sexton_store::hosts::{Announcement, HostRecord};
 use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use sexton_store::{CacheKey, NewRun, WriteIf};
@@ -38,6 +40,11 @@ impl Rig {
         let clock = TestClock::at(NOW);
         let ops = Ops::new("box".to_owned(), store, catalog, tenants, clock.clone());
         Self { ops, clock, _directory: directory }
+    }
+
+    /// Lets time pass.
+    pub(super) fn advance(&self, time: Duration) {
+        self.clock.advance(time);
     }
 
     /// Makes a run of the task `a` that waits.
@@ -69,6 +76,12 @@ impl Rig {
             self.ops.store.announce(announcement).await.unwrap();
         }
     }
+}
+
+/// Creates the caller `name` in the run `run`, with `grants`.
+pub(super) fn caller(name: &str, run: i64, grants: Grants) -> Caller {
+    let claim = ClaimKey { run: RunId(run), attempt: 1, fence: 1 };
+    Caller { task: Arc::new(testkit::granted_task(name, grants)), claim }
 }
 
 const BY: Principal = Principal::Operator;
@@ -164,7 +177,7 @@ async fn a_drain_reaches_this_host_at_once_and_others_by_the_store() {
 
 fn entry(key: &str, value: &str) -> WriteEntry {
     let key = CacheKey { tenant: Name::default_tenant(), key: key.to_owned() };
-    WriteEntry { key, value: value.as_bytes().to_vec(), lives_for: None, only: WriteIf::Always }
+    WriteEntry { key, value: value.as_bytes().to_vec(), lives_for: None, only: WriteIf::Always, keep: None }
 }
 
 #[tokio::test]

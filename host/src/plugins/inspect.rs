@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::Manifest;
 use super::source::{Listing, MAX_MANIFEST, list};
 use crate::config;
+use sexton_domain::lengths;
 use sexton_domain::schedule::Chain;
 use sexton_domain::task::{Name, Task};
 use sexton_domain::time::Timestamp;
@@ -44,8 +45,8 @@ pub fn inspect(file: &Path, now: Timestamp) -> Inspection {
     component(file, &mut found);
     let shown = file.display();
     for task in &found.tasks {
-        let warnings =
-            [never_due(task, now), text_for_json(task)].into_iter().flatten().chain(absent_directories(task));
+        let warnings = [never_due(task, now), text_for_json(task), never_idle(task)].into_iter().flatten();
+        let warnings = warnings.chain(absent_directories(task));
         found.warnings.extend(warnings.map(|what| format!("{shown}: task `{}`: {what}", task.key.task)));
     }
     found
@@ -152,6 +153,15 @@ fn text_for_json(task: &Task) -> Option<String> {
         "`input-json` is a text that has JSON in it, and the task gets it as a JSON string; write a TOML value, such as \
          input-json = { page = 3 }, or put the text into `input`"
             .to_owned()
+    })
+}
+
+/// Returns a warning if a run is at its deadline before it can be idle for too long.
+fn never_idle(task: &Task) -> Option<String> {
+    let deadline = task.limits.deadline;
+    task.limits.idle.filter(|idle| *idle >= deadline).map(|idle| {
+        let [idle, deadline] = [idle, deadline].map(lengths::exact);
+        format!("`limits.idle` of {idle} never ends a run, whose deadline is {deadline}")
     })
 }
 

@@ -8,16 +8,19 @@
 //! more than is granted.
 
 mod following;
+mod keys;
 mod kinds;
+mod routes;
 mod text;
 mod timing;
 mod wrong;
 
 use std::path::Path;
+use std::time::Duration;
 
 use toml::Spanned;
 
-use text::{GrantsText, LimitsText, ManifestText, RetryText, TaskText};
+use text::{GrantsText, LadderText, LimitsText, LockText, ManifestText, RetryText, TaskText};
 use wrong::Wrong;
 
 use crate::config::kinds::{Kind, Of};
@@ -26,7 +29,9 @@ pub use crate::config::reading::BadFile as BadManifest;
 use sexton_domain::retry::RetryPolicy;
 use sexton_domain::schedule::{Chain, Dst, Trigger, parse};
 use sexton_domain::supervision::Supervision;
-use sexton_domain::task::{Budget, Directory, Grants, Limits, Name, Overlap, Quota, Task};
+use sexton_domain::task::{
+    Budget, Directory, Grants, IfHeld, Ladder, Limits, LockMode, Name, Overlap, Quota, Task, TaskLock,
+};
 
 /// The contents of a manifest.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +53,10 @@ impl Manifest {
         let wrong = |(at, what): Wrong| BadManifest::new(file_name, text, Some(at), &what);
         let drafts: Result<Vec<Task>, Wrong> =
             manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
-        let drafts = drafts.map_err(wrong)?;
+        let mut drafts = drafts.map_err(wrong)?;
+        for (types, task) in manifest.routes {
+            routes::route(&mut drafts, types, task).map_err(wrong)?;
+        }
         let is_task = |name: &Name| drafts.iter().any(|task| task.key.task == *name);
         let chains = following::chains(manifest.chains, is_task).map_err(wrong)?;
         Ok(Self { drafts, chains })
@@ -68,7 +76,16 @@ impl Manifest {
         let mut judge = |(at, what): Wrong| errors.push(BadManifest::new(file_name, text, Some(at), &what));
         let names: Vec<Name> = manifest.tasks.keys().cloned().collect();
         let whole = manifest.tasks.into_iter().filter(|(name, _)| is_whole("tasks", name));
-        let drafts = whole.filter_map(|(name, task)| draft(name, task).map_err(&mut judge).ok()).collect();
+        let mut drafts: Vec<Task> =
+            whole.filter_map(|(name, task)| draft(name, task).map_err(&mut judge).ok()).collect();
+        for (types, task) in manifest.routes {
+            // A task with an error of its own is no draft, and its routes are not the error.
+            let is_broken =
+                names.contains(task.get_ref()) && !drafts.iter().any(|draft| draft.key.task == *task.get_ref());
+            if !is_broken && let Err(wrong) = routes::route(&mut drafts, types, task) {
+                judge(wrong);
+            }
+        }
         let whole = manifest.chains.into_iter().filter(|(name, _)| is_whole("chains", name.get_ref()));
         let chains = whole.filter_map(|(name, chain)| {
             following::chain(name, chain, |name| names.contains(name)).map_err(&mut judge).ok()
@@ -159,7 +176,8 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
     draft.settings = task.settings;
     draft.runs_on = task.runs_on.into_iter().map(|label| label.0).collect();
     let fuel_limit = task.limits.fuel.is_some();
-    draft.limits = limits(task.limits);
+    draft.limits = limits(task.limits, &place)?;
+    draft.lock = task.lock.map(lock);
     if let Some(written) = task.budget {
         let at = written.span();
         let written = written.into_inner();
@@ -288,11 +306,48 @@ fn retry(text: RetryText) -> Result<RetryPolicy, String> {
     })
 }
 
-fn limits(text: LimitsText) -> Limits {
+fn lock(text: LockText) -> TaskLock {
+    TaskLock {
+        name: text.name.0,
+        mode: or(text.mode, LockMode::Exclusive),
+        wait: or(text.wait, Duration::ZERO),
+        if_held: or(text.if_held, IfHeld::default()),
+    }
+}
+
+fn ladder(
+    grace: Option<&Spanned<Of<text::Grace>>>,
+    ladder: Option<Spanned<LadderText>>,
+    place: &str,
+) -> Result<Ladder, Wrong> {
+    let Some(ladder) = ladder else {
+        let usual = Limits::default().ladder;
+        return Ok(Ladder { end: grace.map_or(usual.end, |grace| grace.get_ref().0), ..usual });
+    };
+    let at = ladder.span();
+    if let Some(grace) = grace {
+        let later = if grace.span().start > at.start { grace.span() } else { at };
+        return Err((
+            later,
+            format!("[{place}] has both `grace` and `ladder`; keep one of them: `ladder.end` is the grace"),
+        ));
+    }
+    let LadderText { ask, insist, end } = ladder.into_inner();
+    let (ask, insist, end) = (or(ask, Duration::ZERO), insist.map(|insist| insist.0), end.0);
+    if ask > insist.unwrap_or(end) || insist.is_some_and(|insist| insist > end) {
+        let what = "the steps are not in order; let `ask` come first, then `insist`, then `end`";
+        return Err((at, format!("`{place}.ladder`: {what}")));
+    }
+    Ok(Ladder { ask, insist, end })
+}
+
+fn limits(text: LimitsText, place: &str) -> Result<Limits, Wrong> {
     let usual = Limits::default();
-    Limits {
+    let ladder = ladder(text.grace.as_ref(), text.ladder, &format!("{place}.limits"))?;
+    Ok(Limits {
         deadline: or(text.deadline, usual.deadline),
-        grace: or(text.grace, usual.grace),
+        idle: text.idle.map(|idle| idle.0),
+        ladder,
         fuel: or(text.fuel, usual.fuel),
         memory: or(text.memory, usual.memory),
         table_elements: or(text.table_elements, usual.table_elements),
@@ -303,7 +358,7 @@ fn limits(text: LimitsText) -> Limits {
         output: or(text.output, usual.output),
         log: or(text.log, usual.log),
         stdio: or(text.stdio, usual.stdio),
-    }
+    })
 }
 
 fn grants(text: GrantsText, place: &str) -> Result<Grants, Wrong> {
@@ -333,9 +388,11 @@ fn grants(text: GrantsText, place: &str) -> Result<Grants, Wrong> {
         }
         directories.push(granted);
     }
+    let (cache, keep) = keys::keys(text.cache);
     Ok(Grants {
         locks: text.locks.into_iter().map(|name| name.0).collect(),
-        cache: text.cache.into_iter().map(|name| name.0).collect(),
+        cache,
+        keep,
         schedule: text.schedule.into_iter().map(|name| name.0).collect(),
         http: text.http.into_iter().map(|host| host.0).collect(),
         directories,

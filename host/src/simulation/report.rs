@@ -272,15 +272,11 @@ async fn run(plan: &Plan, store: &dyn Store, info: &RunInfo, zone: Tz) -> Result
 }
 
 fn outcome(info: &RunInfo) -> &'static str {
-    match info.state {
-        RunState::Failed => info.outcome.map_or("failed", Outcome::as_str),
-        RunState::Cancelled if info.attempt == 0 && info.message.as_deref().is_some_and(is_skip) => "skipped",
-        state => state.as_str(),
+    match (info.state, info.outcome) {
+        (_, Some(Outcome::Skipped)) => Outcome::Skipped.as_str(),
+        (RunState::Failed, outcome) => outcome.map_or("failed", Outcome::as_str),
+        (state, _) => state.as_str(),
     }
-}
-
-fn is_skip(message: &str) -> bool {
-    message.starts_with("skipped")
 }
 
 /// Returns the instants that a look at `now` leaves out of a task's schedule. The scheduler looks right after this, and

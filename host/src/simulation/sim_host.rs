@@ -114,6 +114,7 @@ impl<'a> SimHost<'a> {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             run_requests: Arc::new(ops.clone()),
+            schedule_requests: Arc::new(ops.clone()),
             tenants,
             lock_waits: Arc::<LockWaits>::default(),
             virtual_time: Some(Arc::clone(&time)),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use sexton_domain::run::RunId;
+use sexton_domain::run::{ClaimKey, RunId};
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 
@@ -37,6 +38,20 @@ pub enum ScheduleError {
         /// The schedule's current version.
         version: u64,
     },
+    /// Tasks have added as many schedules to the tenant as they may.
+    #[error(
+        "tasks have added {schedules} schedules with {bytes} bytes of data, and may add {most} with {most_bytes} bytes"
+    )]
+    Full {
+        /// The number of schedules that there are.
+        schedules: u64,
+        /// The bytes of their data.
+        bytes: u64,
+        /// The most schedules.
+        most: u64,
+        /// The most bytes.
+        most_bytes: u64,
+    },
 }
 
 /// Names an added schedule by its owner and its key, which is unique among the owner's.
@@ -50,8 +65,8 @@ pub struct ScheduleKey {
 #[derive(Clone, Debug)]
 pub struct AddSchedule {
     pub key: ScheduleKey,
-    /// The task whose runs it makes.
-    pub task: Name,
+    /// The task whose runs it makes, or its type.
+    pub target: Target,
     /// The text of the schedule's [`Definition`](sexton_domain::schedule::Definition).
     pub definition: String,
     /// The input of its runs; `None` gives them the task's own.
@@ -62,7 +77,31 @@ pub struct AddSchedule {
     pub replace: bool,
     /// If set, the schedule is only written over a schedule of this version.
     pub version: Option<u64>,
+    /// The guest that adds it; `None` for a person.
+    pub guest: Option<GuestSchedule>,
     pub now: Timestamp,
+}
+
+/// A guest that adds a schedule, and the most that guests may have added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestSchedule {
+    /// The task whose run adds the schedule.
+    pub task: Name,
+    /// The claim of that run. A stale claim changes nothing.
+    pub claim: ClaimKey,
+    /// The most schedules of the tenant that tasks may have added.
+    pub most: u64,
+    /// The most bytes that the data of these schedules may have together.
+    pub bytes: u64,
+}
+
+/// The schedules of a tenant that tasks have added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestSchedules {
+    /// Their number.
+    pub schedules: u64,
+    /// The bytes of their data.
+    pub bytes: u64,
 }
 
 /// The result of an [`AddSchedule`].
@@ -89,8 +128,10 @@ pub enum Reset {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleInfo {
     pub key: ScheduleKey,
-    /// The task whose runs it makes.
-    pub task: Name,
+    /// The task whose runs it makes, or its type.
+    pub target: Target,
+    /// The task that added it; `None` if a person did.
+    pub added_by: Option<Name>,
     /// The version, which grows with every change by a user.
     pub version: u64,
     /// The text of the schedule's [`Definition`](sexton_domain::schedule::Definition).
@@ -113,7 +154,10 @@ pub struct ScheduleInfo {
 #[derive(Clone, Debug)]
 pub struct ScheduleFilter {
     pub tenant: Name,
+    /// Selects only schedules that name this task.
     pub task: Option<Name>,
+    /// Selects only schedules that tasks have added.
+    pub by_tasks: bool,
     /// Selects only schedules after this key, for the next page.
     pub after: Option<Name>,
     pub limit: usize,
@@ -126,8 +170,10 @@ pub struct LoadedSchedule {
     pub id: i64,
     /// The version, which grows with every change by a user.
     pub version: u64,
-    /// The task whose runs it makes.
-    pub task: TaskKey,
+    /// Its tenant.
+    pub tenant: Name,
+    /// The task whose runs it makes, or its type.
+    pub target: Target,
     /// The text of the schedule's [`Definition`](sexton_domain::schedule::Definition).
     pub definition: String,
     pub progress: ScheduleProgress,
@@ -245,12 +291,22 @@ pub trait AddedSchedules {
     /// Returns one added schedule.
     async fn schedule(&self, key: ScheduleKey) -> Result<Option<ScheduleInfo>>;
 
-    /// Deletes an added schedule and returns its last state. A run that it has made continues.
+    /// Returns the first bytes of a schedule's data, at most `most` of them; `None` if it has none.
+    async fn schedule_data(&self, key: ScheduleKey, most: usize) -> Result<Option<Vec<u8>>>;
+
+    /// Deletes an added schedule and returns its last state. A run that it has made continues. With `claim` a run
+    /// deletes it, and a stale one changes nothing.
     ///
     /// # Errors
     ///
     /// [`ScheduleError::NotFound`]; [`ScheduleError::Preempted`] if the schedule's version is not `version`.
-    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo>;
+    async fn delete_schedule(
+        &self,
+        key: ScheduleKey,
+        version: Option<u64>,
+        claim: Option<ClaimKey>,
+        now: Timestamp,
+    ) -> Result<ScheduleInfo>;
 
     /// Lets an added schedule continue from `now` if its cursor is later, because the clock was set back. A schedule
     /// whose cursor is not later is left as it is, so that nothing that is due is lost.

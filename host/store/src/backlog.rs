@@ -12,7 +12,7 @@ pub(super) const SUMMED: i64 = 20_000;
 /// The waiting runs of a task and its tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// The number of waiting runs of the task, whatever made them.
+    /// The number of waiting runs of the task, whatever made them, without those that wait for their turn in a backfill.
     pub runs: u64,
     /// The bytes of their inputs, of runs that tasks asked for only.
     pub bytes: u64,

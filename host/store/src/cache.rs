@@ -31,6 +31,30 @@ pub struct EntryInfo {
     pub expires_at: Option<Timestamp>,
 }
 
+/// The most earlier versions that are kept beside an entry. Each of them may take a mebibyte, and a write reads the
+/// sizes of all of them.
+pub const MOST_KEPT: u32 = 100;
+
+/// A version of an entry, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionInfo {
+    pub version: u64,
+    /// The size of the value in bytes.
+    pub size: u64,
+    pub set_at: Timestamp,
+    /// When the version expires; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The versions of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryHistory {
+    /// The number of earlier versions that are kept beside the current one.
+    pub keep: u32,
+    /// The current version, and then the kept ones from the latest to the earliest.
+    pub versions: Vec<VersionInfo>,
+}
+
 /// Names a cache entry by its tenant and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey {
@@ -48,6 +72,9 @@ pub struct CacheWrite {
     /// The claim of the run that writes; `None` for an operator. A stale claim changes nothing.
     pub claim: Option<ClaimKey>,
     pub only: WriteIf,
+    /// The number of earlier versions to keep beside this one, up to [`MOST_KEPT`]; `None` leaves it as it is for the
+    /// entry: none, unless an earlier write said otherwise.
+    pub keep: Option<u32>,
     /// The most bytes (keys and values) that the tenant's entries may have together.
     pub quota: u64,
     /// The most bytes (keys and values) that the entries last written by the writing run's task may have together;
@@ -55,6 +82,40 @@ pub struct CacheWrite {
     pub budget: Option<u64>,
     /// The current time; expired entries count as absent.
     pub now: Timestamp,
+}
+
+/// A return of a cache entry to one of its versions.
+#[derive(Clone, Debug)]
+pub struct CacheRestore {
+    pub key: CacheKey,
+    /// The version whose value and expiry the entry gets.
+    pub version: u64,
+    /// See [`CacheWrite::claim`].
+    pub claim: Option<ClaimKey>,
+    /// See [`CacheWrite::keep`].
+    pub keep: Option<u32>,
+    /// See [`CacheWrite::quota`].
+    pub quota: u64,
+    /// See [`CacheWrite::budget`].
+    pub budget: Option<u64>,
+    pub now: Timestamp,
+}
+
+impl CacheRestore {
+    /// Returns the write that gives the entry the value of `version`.
+    pub(super) fn write_of(&self, version: Entry) -> CacheWrite {
+        CacheWrite {
+            key: self.key.clone(),
+            value: version.value,
+            expires_at: version.expires_at,
+            claim: self.claim,
+            only: WriteIf::Always,
+            keep: self.keep,
+            quota: self.quota,
+            budget: self.budget,
+            now: self.now,
+        }
+    }
 }
 
 /// The condition of a [`CacheWrite`].
@@ -88,11 +149,22 @@ pub trait Cache: Send + Sync {
     /// Changes an entry.
     async fn cache_write(&self, write: CacheWrite) -> Result<WriteOutcome>;
 
-    /// Deletes an entry and returns whether it existed.
+    /// Returns an entry as it was in `version`: the current one, or one that is kept. `None` if the entry is absent or
+    /// has no such version.
+    async fn cache_version(&self, key: CacheKey, version: u64, now: Timestamp) -> Result<Option<Entry>>;
+
+    /// Returns the versions of an entry; `None` if it is absent or expired.
+    async fn cache_history(&self, key: CacheKey, now: Timestamp) -> Result<Option<EntryHistory>>;
+
+    /// Gives an entry the value that it had in one of its versions, with a new version, in one transaction.
+    /// [`WriteOutcome::Conflict`] if the entry is absent or has no such version.
+    async fn cache_restore(&self, restore: CacheRestore) -> Result<WriteOutcome>;
+
+    /// Deletes an entry, with all versions that are kept of it, and returns whether it existed.
     async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool>;
 
-    /// Returns the bytes that each tenant's entries take of its quota, including expired ones until they are deleted. A
-    /// tenant that never wrote an entry may be left out.
+    /// Returns the bytes that each tenant's entries take of its quota, including kept versions, and expired ones until
+    /// they are deleted. A tenant that never wrote an entry may be left out.
     async fn cache_usage(&self) -> Result<BTreeMap<Name, u64>>;
 
     /// Returns the keys of a tenant that begin with `prefix` and come after `after`, in order, at most `limit`.

@@ -19,7 +19,6 @@ pub(super) const WAITING: i64 = state_code(RunState::Waiting);
 pub(super) const RUNNING: i64 = state_code(RunState::Running);
 /// The first of the states that are over.
 pub(super) const SUCCEEDED: i64 = state_code(RunState::Succeeded);
-#[cfg(test)]
 pub(super) const FAILED: i64 = state_code(RunState::Failed);
 /// The last state.
 pub(super) const CANCELLED: i64 = state_code(RunState::Cancelled);
@@ -66,8 +65,13 @@ pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
         Outcome::Killed => 8,
         Outcome::Refused => 9,
         Outcome::Lost => 10,
+        Outcome::Skipped => 11,
+        Outcome::Idle => 12,
     }
 }
+
+/// The number of the outcome of runs that were skipped.
+pub(super) const SKIPPED_OUTCOME: i64 = outcome_code(Outcome::Skipped);
 
 /// All kinds of locks, each at the index that is its number.
 pub(super) const KINDS: [LockKind; 2] = [LockKind::Named, LockKind::Refresh];

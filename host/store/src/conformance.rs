@@ -10,6 +10,7 @@
 //! A promise that is missing from the list is an unused function, about which the compiler warns.
 
 pub(crate) mod added;
+pub(crate) mod backfills;
 pub(crate) mod cache;
 pub(crate) mod claims;
 pub(crate) mod finishing;
@@ -27,6 +28,8 @@ pub(crate) mod repairs;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
+pub(crate) mod versions;
+pub(crate) mod views;
 pub(crate) mod watching;
 
 use std::collections::BTreeMap;
@@ -181,15 +184,37 @@ macro_rules! promises {
                 one_call_returns_the_latest_run_of_every_task_of_a_tenant
                 waiting_and_never_started_runs_do_not_hide_the_latest_run_that_began
                 runs_are_counted_by_state
-                the_latest_success_is_that_of_the_run_with_the_greatest_id
+                the_latest_success_is_that_of_the_run_that_ended_last
+                the_latest_run_is_the_one_that_began_last
+                the_next_newest_run_is_the_latest_once_the_latest_is_no_longer_kept
+                a_skipped_run_that_counts_as_a_success_has_no_result
                 pruning_keeps_the_latest_runs
                 pruning_by_age_keeps_recent_runs
                 pruning_by_bytes_keeps_the_latest_runs_that_fit
                 pruning_keeps_runs_that_are_not_over
                 pruning_keeps_the_latest_success
+                pruning_keeps_the_success_that_ended_last_and_not_the_newest
                 pruning_deletes_piece_by_piece_until_nothing_is_left
                 a_pruned_run_leaves_nothing_behind
                 a_run_that_is_tried_for_ever_keeps_its_first_and_latest_attempts
+            }
+            views {
+                a_window_has_the_runs_of_a_task_that_were_made_since_an_instant
+                a_window_of_more_runs_than_its_limit_has_the_newest
+                a_run_that_was_tried_again_started_with_its_first_attempt
+                a_window_tells_skipped_failed_and_belated_runs
+                children_are_listed_with_how_they_came_of_their_parent
+            }
+            backfills {
+                runs_of_a_backfill_take_turns_in_their_order
+                a_backfill_of_one_task_does_not_wait_for_that_of_another
+                a_run_of_a_backfill_that_is_tried_again_keeps_its_turn
+                a_cancelled_run_of_a_backfill_lets_the_next_start
+                each_instant_has_one_run_of_its_schedule_or_of_a_backfill
+                runs_of_a_backfill_neither_skip_nor_replace_nor_are_replaced
+                a_cancelled_backfill_leaves_its_instants_without_runs
+                a_turn_wakes_waiters
+                a_long_backfill_leaves_room_for_runs_that_tasks_ask_for
             }
             locks {
                 an_exclusive_lock_keeps_all_others_out
@@ -226,6 +251,22 @@ macro_rules! promises {
                 keys_are_listed_in_order_by_prefix
                 pruning_deletes_expired_entries
             }
+            versions {
+                the_last_versions_of_an_entry_are_kept
+                an_entry_keeps_no_versions_unless_a_write_says_so
+                a_lower_number_of_versions_drops_the_earliest
+                a_restored_version_is_a_new_version_with_the_old_value
+                a_version_that_is_not_kept_is_not_restored
+                a_stale_claim_restores_nothing
+                deleting_an_entry_deletes_its_versions
+                an_expired_entry_has_no_versions
+                an_expired_version_is_absent
+                kept_versions_count_for_the_tenant_and_for_the_task_that_wrote_them
+                a_write_without_room_for_the_version_that_it_replaces_changes_nothing
+                two_writers_of_a_kept_key_lose_no_version
+                a_version_belongs_to_its_key_and_its_tenant
+                pruning_deletes_expired_versions
+            }
             added {
                 an_added_schedule_is_read_as_it_was_written
                 the_same_schedule_is_added_once_and_another_with_its_key_is_refused
@@ -241,6 +282,11 @@ macro_rules! promises {
                 a_schedule_that_finished_or_does_not_exist_is_not_reset
                 changed_schedules_are_loaded_in_pages_by_version
                 pruning_deletes_schedules_that_ended_long_ago
+                a_schedule_with_a_type_is_none_of_the_task_with_that_name
+                resuming_a_task_leaves_schedules_with_its_name_as_their_type
+                tasks_add_and_delete_schedules_only_with_a_claim_that_holds
+                tasks_add_no_more_schedules_than_they_may
+                a_task_does_not_replace_the_schedule_of_a_person
             }
             hosts {
                 a_host_that_announces_itself_is_listed

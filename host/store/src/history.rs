@@ -31,7 +31,7 @@ pub struct RunInfo {
     pub attempt: u32,
     /// The number of attempts that failed.
     pub failures: u32,
-    /// The run that enqueued this one.
+    /// The run that enqueued this one; or that it repeats, if its cause is [`Cause::Demand`].
     pub parent: Option<RunId>,
     /// The host that has or had the run.
     pub host: Option<String>,
@@ -51,6 +51,8 @@ pub struct RunInfo {
     /// Since when the run is held back because it is suspected of killing its host
     /// ([`Runs::release_run`](crate::runs::Runs::release_run) lets it start).
     pub suspected_at: Option<Timestamp>,
+    /// Set if the run belongs to a backfill ([`NewRun::at_once`](super::NewRun::at_once)).
+    pub at_once: Option<u32>,
 }
 
 /// Selects runs to list, newest first.
@@ -116,7 +118,7 @@ pub trait History: Send + Sync {
     /// Returns the output of a run; `None` if the run has not succeeded or does not exist.
     async fn output(&self, run: RunId) -> Result<Option<Output>>;
 
-    /// Returns the latest successful run of a task (the one with the greatest id), and when it ended.
+    /// Returns the latest successful run of a task (the one that ended last, whatever its id is), and when it ended.
     async fn latest_success(&self, task: TaskKey) -> Result<Option<(RunId, Timestamp)>>;
 
     /// Returns the attempts at a run that are over, first to last.

@@ -8,7 +8,8 @@ use sexton_domain::task::Name;
 /// The run of a task that began last, and the run that waits beside it.
 #[derive(Clone, Debug, Default)]
 pub struct LatestRuns {
-    /// The run with the greatest id among those that were claimed at least once.
+    /// The run whose latest attempt was claimed last. If that run is no longer kept: the run with the greatest id among
+    /// those that were claimed at least once.
     pub begun: Option<RunInfo>,
     /// The run that starts first among those that were never claimed.
     pub waiting: Option<RunInfo>,

@@ -11,6 +11,7 @@
 //! `store::conformance` is the test suite that every store passes.
 
 pub mod added;
+pub mod backfills;
 pub mod backlog;
 pub mod cache;
 pub mod claims;
@@ -37,6 +38,7 @@ pub mod tasks;
 #[doc(hidden)]
 pub mod testkit;
 pub mod transfer;
+pub mod views;
 
 use std::sync::Arc;
 
@@ -57,7 +59,9 @@ pub use tasks::TaskState;
 
 use sexton_domain::time::Timestamp;
 
-pub use cache::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, WriteOutcome};
+pub use cache::{
+    CacheKey, CacheRestore, CacheWrite, Entry, EntryHistory, EntryInfo, MOST_KEPT, VersionInfo, WriteIf, WriteOutcome,
+};
 
 /// Keeps everything that outlives a host, with one trait for each subject. The module says what every method promises.
 #[async_trait]
@@ -74,6 +78,8 @@ pub trait Store:
     + published::Plugins
     + repairs::Repairs
     + backlog::Backlog
+    + backfills::Backfills
+    + views::Views
     + Send
     + Sync
     + std::fmt::Debug

@@ -5,17 +5,9 @@ use async_trait::async_trait;
 use sexton_domain::run::ClaimKey;
 
 use sexton_domain::run::RunId;
+pub use sexton_domain::task::LockMode;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
-
-/// Whether a lock has one holder, or holders that share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LockMode {
-    /// The lock has one holder.
-    Exclusive,
-    /// The lock has any number of holders, which all share it.
-    Shared,
-}
 
 /// The purpose of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

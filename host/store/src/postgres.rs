@@ -11,6 +11,7 @@
 
 mod acts;
 mod added;
+mod backfills;
 mod backlog;
 mod cache;
 mod claims;
@@ -45,6 +46,8 @@ mod tasks;
 mod tests;
 mod transfer;
 mod tx;
+mod versions;
+mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

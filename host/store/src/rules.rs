@@ -4,9 +4,11 @@
 //! is read before it, a comment there names its rule, and the conformance suite checks that it follows it.
 
 pub(super) mod added;
+pub(super) mod backfills;
 pub(super) mod cache;
 pub(super) mod claims;
 pub(super) mod finish;
+pub(super) mod latest;
 pub(super) mod pausing;
 pub(super) mod retention;
 pub mod runs;

@@ -7,10 +7,14 @@ use sexton_domain::time::Timestamp;
 
 use super::{Cancelled, Released, Retention};
 use async_trait::async_trait;
+use const_format::formatcp;
 
 /// The approximate bytes that an input, an output or a log takes besides its contents. Thus none of them counts as 0
 /// bytes, and a run of 0 bytes is known to have none.
 pub(super) const ROW_BYTES: i64 = 16;
+
+/// The beginning of the message of a run that was skipped, which other cancelled runs do not have.
+pub(super) const SKIPPED: &str = "skipped:";
 
 /// A run to be made.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ pub struct NewRun {
     /// The run's dedup key: at most one run of a task has a given key, for as long as the run is kept. The scheduler
     /// uses the due instant, callers of the API their idempotency key; `None` always makes a new run.
     pub dedup: Option<String>,
-    /// The run that enqueued this one.
+    /// The run that enqueued this one, or that a person repeats by it.
     pub parent: Option<RunId>,
     /// The added schedule that made the run.
     pub schedule: Option<Name>,
@@ -38,6 +42,10 @@ pub struct NewRun {
     pub forced: bool,
     /// A note for people about how the run was made: "3 missed, 1 run".
     pub note: Option<String>,
+    /// Set if the run belongs to a backfill: the most runs of backfills of its task that may be going when it starts.
+    /// It then waits for its turn ([`Backfills::take_turns`](super::backfills::Backfills::take_turns)), and the overlap
+    /// policy of other runs neither counts nor replaces it.
+    pub at_once: Option<u32>,
 }
 
 impl NewRun {
@@ -56,6 +64,7 @@ impl NewRun {
             start_by: None,
             forced: false,
             note: None,
+            at_once: None,
         }
     }
 }
@@ -125,8 +134,8 @@ impl Admit {
     /// Returns the message of a run that was skipped because `others` of its task are not over.
     pub(crate) fn skipped(others: i64) -> String {
         match others {
-            ..=1 => "skipped: the previous run had not finished".to_owned(),
-            many => format!("skipped: {many} earlier runs had not finished"),
+            ..=1 => formatcp!("{SKIPPED} the previous run had not finished").to_owned(),
+            many => format!("{SKIPPED} {many} earlier runs had not finished"),
         }
     }
 }

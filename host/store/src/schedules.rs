@@ -2,7 +2,7 @@
 //! little.
 
 use crate::{Result, TaskState};
-use sexton_domain::run::{RunId, RunState};
+use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::schedule::{AwaitedRun, Going};
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
@@ -27,13 +27,19 @@ pub type RunKey = (TaskKey, String);
 pub struct AwaitedRunState {
     pub run: RunId,
     pub state: RunState,
+    pub outcome: Option<Outcome>,
     pub ended_at: Option<Timestamp>,
 }
 
 impl From<&AwaitedRunState> for AwaitedRun {
     fn from(run: &AwaitedRunState) -> Self {
         match run.state.is_over() {
-            true => Self::Over { run: run.run, state: run.state, at: run.ended_at.unwrap_or_default() },
+            true => Self::Over {
+                run: run.run,
+                state: run.state,
+                skipped: run.outcome == Some(Outcome::Skipped),
+                at: run.ended_at.unwrap_or_default(),
+            },
             false => Self::Going,
         }
     }

@@ -11,3 +11,13 @@ pub(crate) fn rows_of(target: &PauseTarget, tenant: &str, task: &str) -> String 
         PauseTarget::All => format!("{tenant} = '' AND {task} = ''"),
     }
 }
+
+/// Returns the condition for added schedules of `target`, with the parameters of [`rows_of`]. A schedule with a type is of
+/// no task, because a route may lead it to another one.
+pub(crate) fn schedules_of(target: &PauseTarget, tenant: &str, task: &str) -> String {
+    let rows = rows_of(target, tenant, task);
+    match target {
+        PauseTarget::Task(_) => format!("{rows} AND type IS NULL"),
+        PauseTarget::Tenant(_) | PauseTarget::All => rows,
+    }
+}

@@ -5,6 +5,7 @@
 //! `ledger` rely on it.
 
 mod added;
+mod backfills;
 mod backlog;
 pub mod backup;
 mod cache;
@@ -37,6 +38,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod versions;
+mod views;
 mod writer;
 
 use std::path::{Path, PathBuf};

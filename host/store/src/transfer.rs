@@ -26,7 +26,7 @@ pub(crate) use page::Record;
 pub use page::{Page, Sum, Summing};
 pub use records::{
     AttemptRecord, ComponentRecord, EntryRecord, PartRecord, PauseRecord, PluginRecord, RunRecord, ScheduleRecord,
-    TaskRecord,
+    TaskRecord, VersionRecord,
 };
 
 use super::{Result, StoreError};
@@ -43,6 +43,8 @@ pub enum Kind {
     Schedules,
     /// The cache entries.
     Entries,
+    /// The earlier versions of cache entries that are kept.
+    Versions,
     /// The published components.
     Components,
     /// The bytes of components, in parts.
@@ -57,11 +59,12 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of a move.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Tasks,
         Self::Pauses,
         Self::Schedules,
         Self::Entries,
+        Self::Versions,
         Self::Components,
         Self::Parts,
         Self::Plugins,
@@ -76,6 +79,7 @@ impl Kind {
             Self::Pauses => "pauses",
             Self::Schedules => "schedules",
             Self::Entries => "entries",
+            Self::Versions => "entry_versions",
             Self::Components => "components",
             Self::Parts => "component_parts",
             Self::Plugins => "published",

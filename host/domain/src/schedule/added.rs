@@ -26,6 +26,8 @@ pub struct Definition {
     pub start: Option<Timestamp>,
     /// No instant after this one is due.
     pub end: Option<Timestamp>,
+    /// The first run is due at this instant, and starts without the delay. Those of the trigger follow after it.
+    pub first: Option<Timestamp>,
     /// The most runs that are made.
     pub times: Option<u32>,
     /// The name that places the crontab's `H` and `~`, if it has any.
@@ -80,6 +82,8 @@ struct Text<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     end_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    first_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u32>,
 }
 
@@ -96,7 +100,7 @@ impl Definition {
     pub fn of(trigger: Trigger, zone: Tz) -> Result<Self, BadDefinition> {
         word(&trigger)?;
         let zone = trigger.zone_or(zone);
-        Ok(Self { trigger, zone, delay: Duration::ZERO, start: None, end: None, times: None, name: None })
+        Ok(Self { trigger, zone, delay: Duration::ZERO, start: None, end: None, first: None, times: None, name: None })
     }
 
     /// Places each `H` and `~` as `name` has it. The name is stored with the definition.
@@ -118,6 +122,7 @@ impl Definition {
             delay_ms: (self.delay > Duration::ZERO).then(|| millis(self.delay)),
             start_ms: self.start.map(Timestamp::as_millis),
             end_ms: self.end.map(Timestamp::as_millis),
+            first_ms: self.first.map(Timestamp::as_millis),
             times: self.times,
             name: self.name.as_deref().map(Into::into),
             ..Text::default()
@@ -152,6 +157,7 @@ impl Definition {
             delay: Duration::from_millis(read.delay_ms.unwrap_or(0)),
             start: read.start_ms.map(Timestamp::from_millis),
             end: read.end_ms.map(Timestamp::from_millis),
+            first: read.first_ms.map(Timestamp::from_millis),
             times: read.times,
             name: None,
         };
@@ -165,13 +171,22 @@ impl Definition {
     /// own.
     pub fn plain_instant(&self) -> Option<Timestamp> {
         let Trigger::At(at) = self.trigger else { return None };
-        let bare = self.delay == Duration::ZERO && self.start.is_none() && self.end.is_none() && self.times.is_none();
+        let unbound = self.start.is_none() && self.end.is_none() && self.first.is_none() && self.times.is_none();
+        let bare = self.delay == Duration::ZERO && unbound;
         bare.then_some(at)
     }
 
     /// Returns the first instant after `after` that is due and within the bounds.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        self.plan().next_after(after)
+        match self.first {
+            Some(first) if after < first => Some(first),
+            _ => self.plan().next_after(after),
+        }
+    }
+
+    /// Returns the time from the due instant `at` to the earliest start of its run.
+    pub fn delay_of(&self, at: Timestamp) -> Duration {
+        if self.first == Some(at) { Duration::ZERO } else { self.delay }
     }
 
     /// Returns the definition as the plan of a task. How many runs it has made is not known here.
@@ -183,6 +198,25 @@ impl Definition {
     /// Returns the instants that have come due since `cursor`. Those later than `grace` were missed and are treated by
     /// `catch_up`.
     pub fn look(&self, cursor: Timestamp, now: Timestamp, grace: Duration, catch_up: CatchUp) -> AddedDue {
+        let Some(first) = self.first.filter(|first| cursor < *first) else {
+            return self.look_at_trigger(cursor, now, grace, catch_up);
+        };
+        if now < first {
+            return AddedDue { fire: None, left_out: 0, uncounted: false, cursor, next: Some(first) };
+        }
+        let later = self.look_at_trigger(first, now, grace, catch_up);
+        let is_missed = catch_up == CatchUp::None && now.since(first) > grace;
+        let fire = later.fire.or(Some(first).filter(|_| later.left_out == 0 && !is_missed));
+        AddedDue {
+            fire,
+            left_out: later.left_out + u64::from(fire != Some(first)),
+            cursor: later.cursor.max(first),
+            ..later
+        }
+    }
+
+    /// Does the same for the instants of the trigger.
+    fn look_at_trigger(&self, cursor: Timestamp, now: Timestamp, grace: Duration, catch_up: CatchUp) -> AddedDue {
         let from = self.start.map_or(cursor, |start| cursor.max(start.minus(MILLISECOND)));
         // A look that goes no further than the end finds the latest instant before the end, however long ago that is.
         let until = self.end.map_or(now, |end| now.min(end.plus(MILLISECOND)));
@@ -356,6 +390,36 @@ mod tests {
         let late = once.look(at(0), at(3 * 24 * 3600), GRACE, CatchUp::None);
 
         assert_eq!((late.fire, late.left_out, late.next), (Some(at(60)), 0, None));
+    }
+
+    #[test]
+    fn the_first_run_has_an_instant_of_its_own_before_those_of_the_trigger() {
+        let first = Definition { first: Some(at(90)), delay: Duration::from_secs(5), ..every(60) };
+        let look = |cursor, now| first.look(at(cursor), at(now), GRACE, CatchUp::None);
+
+        assert_eq!((first.next_after(at(0)), first.next_after(at(90))), (Some(at(90)), Some(at(120))));
+        assert_eq!((look(0, 89).fire, look(0, 89).next), (None, Some(at(90))), "nothing is due before it");
+        let due = look(0, 90);
+        assert_eq!((due.fire, due.left_out, due.cursor, due.next), (Some(at(90)), 0, at(90), Some(at(120))));
+        assert_eq!((first.delay_of(at(90)), first.delay_of(at(120))), (Duration::ZERO, Duration::from_secs(5)));
+        assert_eq!(look(90, 120).fire, Some(at(120)));
+        assert_eq!(Definition::read(&first.text()), Ok(first.clone()));
+        assert_eq!(first.plain_instant(), None);
+    }
+
+    #[test]
+    fn a_first_instant_that_was_missed_is_treated_as_those_of_the_trigger_are() {
+        let first = Definition { first: Some(at(90)), ..every(60) };
+        let look = |now, catch_up| {
+            let due = first.look(at(0), at(now), GRACE, catch_up);
+            (due.fire, due.left_out, due.next)
+        };
+
+        assert_eq!(look(95, CatchUp::None), (None, 1, Some(at(120))));
+        assert_eq!(look(95, CatchUp::Latest), (Some(at(90)), 0, Some(at(120))));
+        assert_eq!(look(121, CatchUp::None), (Some(at(120)), 1, Some(at(180))), "the latest of what is due is run");
+        assert_eq!(look(130, CatchUp::Latest), (Some(at(120)), 1, Some(at(180))));
+        assert_eq!(look(130, CatchUp::None), (None, 2, Some(at(180))));
     }
 
     #[test]

@@ -24,11 +24,23 @@ pub enum AwaitedRun {
         run: RunId,
         /// The state that it ended in.
         state: RunState,
+        /// Whether it was skipped, which is no failure.
+        skipped: bool,
         /// The instant of its end.
         at: Timestamp,
     },
     /// The store no longer knows the run, because it ended so long ago that its history was deleted.
     Gone,
+}
+
+impl AwaitedRun {
+    /// Returns whether nothing is known to have gone wrong: the run has succeeded, was skipped, or is forgotten.
+    pub fn went_well(self) -> bool {
+        match self {
+            Self::Over { state, skipped, .. } => skipped || state == RunState::Succeeded,
+            Self::Going | Self::Gone => true,
+        }
+    }
 }
 
 impl Cooldowns {
@@ -38,7 +50,7 @@ impl Cooldowns {
             AwaitedRun::Going => None,
             AwaitedRun::Gone => Some(now),
             AwaitedRun::Over { at, .. } if at > now.plus(SET_BACK) => Some(now),
-            AwaitedRun::Over { state, at, .. } => Some(at.plus(self.after(state == RunState::Succeeded))),
+            AwaitedRun::Over { at, .. } => Some(at.plus(self.after(after.went_well()))),
         }
     }
 
@@ -64,6 +76,9 @@ pub struct AfterEnd {
     pub run: RunId,
     /// The state that it ended in.
     pub state: RunState,
+    /// Whether it was skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// The instant of its end.
     pub at: Timestamp,
 }
@@ -71,14 +86,14 @@ pub struct AfterEnd {
 impl AfterState {
     /// Returns the remembered end of the run, or else `seen`, which is what the store knows of it.
     pub fn resolve(&self, seen: AwaitedRun) -> AwaitedRun {
-        self.ended.map_or(seen, |AfterEnd { run, state, at }| AwaitedRun::Over { run, state, at })
+        self.ended.map_or(seen, |AfterEnd { run, state, skipped, at }| AwaitedRun::Over { run, state, skipped, at })
     }
 
     /// Returns the same state with the end of the run.
     #[must_use]
     pub fn with(&self, end: AwaitedRun) -> Self {
         let ended = match end {
-            AwaitedRun::Over { run, state, at } => Some(AfterEnd { run, state, at }),
+            AwaitedRun::Over { run, state, skipped, at } => Some(AfterEnd { run, state, skipped, at }),
             AwaitedRun::Going | AwaitedRun::Gone => self.ended,
         };
         Self { awaits: self.awaits.clone(), ended }
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn the_next_run_is_due_after_the_cooldown_of_the_outcome() {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
-        let due = |state, at| cooldowns.due(AwaitedRun::Over { run: RunId(1), state, at }, NOW);
+        let due = |state, at| cooldowns.due(AwaitedRun::Over { run: RunId(1), state, skipped: false, at }, NOW);
 
         assert_eq!(due(RunState::Succeeded, NOW), Some(NOW.plus(Duration::from_secs(10))));
         assert_eq!(due(RunState::Failed, NOW), Some(NOW.plus(Duration::from_secs(60))));
@@ -129,11 +144,16 @@ mod tests {
     #[test]
     fn an_end_in_the_future_is_not_waited_for() {
         let cooldowns = Cooldowns { success: Duration::from_secs(10), fail: Duration::from_secs(60) };
-        let end =
-            AwaitedRun::Over { run: RunId(1), state: RunState::Failed, at: NOW.plus(Duration::from_secs(86_400)) };
+        let end = AwaitedRun::Over {
+            run: RunId(1),
+            state: RunState::Failed,
+            skipped: false,
+            at: NOW.plus(Duration::from_secs(86_400)),
+        };
         assert_eq!(cooldowns.due(end, NOW), Some(NOW));
         // The clocks of hosts differ a little, so an end that is only so far ahead is a real one.
-        let ahead = |by| AwaitedRun::Over { run: RunId(1), state: RunState::Succeeded, at: NOW.plus(by) };
+        let ahead =
+            |by| AwaitedRun::Over { run: RunId(1), state: RunState::Succeeded, skipped: false, at: NOW.plus(by) };
         let [at_most, more] = [SET_BACK, SET_BACK + Duration::from_millis(1)].map(|by| cooldowns.due(ahead(by), NOW));
         assert_eq!((at_most, more), (Some(NOW.plus(SET_BACK + Duration::from_secs(10))), Some(NOW)));
     }

@@ -119,7 +119,6 @@ impl Chain {
             AwaitedRun::Over { run, state, .. } => (Some(run), Some(state)),
             AwaitedRun::Gone => (None, None),
         };
-        let succeeded = state.is_none_or(|state| state == RunState::Succeeded);
         let at = match run {
             AwaitedRun::Over { at, .. } => at.min(now),
             _ => now,
@@ -127,7 +126,7 @@ impl Chain {
         let end = LinkEnd { task: link.task.clone(), round: before.round, run: id, state, at };
         let mut next = ChainState { since: now, awaits: None, ..before.clone() };
         next.last[before.link] = Some(end.clone());
-        let failed = (!succeeded).then_some(end);
+        let failed = (!run.went_well()).then_some(end);
         if let Some(end) = failed.as_ref().filter(|_| self.on_failure == OnFailure::Stop) {
             next.due = now;
             let stopped = Some(self.why_stopped(before, end));
@@ -201,7 +200,7 @@ mod tests {
     }
 
     fn over(state: RunState, at: Timestamp) -> AwaitedRun {
-        AwaitedRun::Over { run: RunId(7), state, at }
+        AwaitedRun::Over { run: RunId(7), state, skipped: false, at }
     }
 
     #[test]

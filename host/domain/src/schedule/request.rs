@@ -43,6 +43,8 @@ pub struct Request {
     pub start: Option<String>,
     /// No instant after this one is due.
     pub end: Option<String>,
+    /// The instant of the first run, which starts without the delay; those of `cron` or `every` follow.
+    pub first: Option<String>,
     /// The most runs.
     pub times: Option<u32>,
 }
@@ -105,23 +107,28 @@ impl Requested {
     /// Returns the instant after which the schedule is due. An instant that was ahead when the request was sent still is.
     #[must_use]
     pub fn cursor(&self, now: Timestamp) -> Timestamp {
-        match self.definition.trigger {
-            Trigger::At(at) => now.min(at.minus(MILLISECOND)),
-            _ => now,
-        }
+        self.earliest().map_or(now, |at| now.min(at.minus(MILLISECOND)))
     }
 
     /// Checks that the schedule is not over already.
     ///
     /// # Errors
     ///
-    /// [`BadPart::Instant`] if its only instant is in the past.
+    /// [`BadPart::Instant`] if its only instant, or its first one, is in the past.
     pub fn is_ahead(&self, now: Timestamp) -> Result<(), BadRequest> {
-        match self.definition.trigger {
-            Trigger::At(at) if at.plus(JUST_NOW) < now => {
+        match self.earliest() {
+            Some(at) if at.plus(JUST_NOW) < now => {
                 Err(BadRequest::new(BadPart::Instant, format!("{at} is in the past; give a time in the future")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Returns the instant before which nothing is due, if the request names it.
+    fn earliest(&self) -> Option<Timestamp> {
+        match self.definition.trigger {
+            Trigger::At(at) => Some(at),
+            _ => self.definition.first,
         }
     }
 }
@@ -141,6 +148,8 @@ impl Request {
         let zone = definition.zone;
         let at = |field, text: &Option<String>| text.as_deref().map(|text| instant(field, text, zone, now)).transpose();
         (definition.start, definition.end) = (at("start", &self.start)?, at("end", &self.end)?);
+        definition.first = at("first", &self.first)?;
+        check_first(&definition)?;
         if let Some(delay) = &self.delay {
             definition.delay = duration("delay", delay, YEAR)?;
         }
@@ -153,8 +162,12 @@ impl Request {
             let never = "within these bounds it is never due; see `start` and `end`";
             return Err(BadRequest::new(BadPart::Schedule, never));
         }
-        let instants =
-            [("at", &self.at, due), ("start", &self.start, definition.start), ("end", &self.end, definition.end)];
+        let instants = [
+            ("at", &self.at, due),
+            ("start", &self.start, definition.start),
+            ("end", &self.end, definition.end),
+            ("first", &self.first, definition.first),
+        ];
         notes.extend(instants.into_iter().filter_map(|(field, text, at)| {
             instant_parser::gap_note(text.as_deref()?, zone, at?).map(|moved| format!("`{field}`: {moved}"))
         }));
@@ -177,6 +190,17 @@ impl Request {
             }
             _ => bad(BadPart::Schedule, "`cron`, `every`, `at` and `in` exclude one another"),
         }
+    }
+}
+
+/// Refuses a first instant of a schedule that has only one, and one after the last.
+fn check_first(definition: &Definition) -> Result<(), BadRequest> {
+    let Some(first) = definition.first else { return Ok(()) };
+    let bad = |message| Err(BadRequest::new(BadPart::Schedule, message));
+    match definition.trigger {
+        Trigger::At(_) => bad("`first` is for `cron` and `every`; `at` and `in` are due once"),
+        _ if definition.end.is_some_and(|end| end < first) => bad("`first` is after `end`"),
+        _ => Ok(()),
     }
 }
 
@@ -232,7 +256,7 @@ mod tests {
             (why.part, why.to_string())
         };
         type Change = fn(&mut Request);
-        let cases: [(Change, BadPart, &str); 8] = [
+        let cases: [(Change, BadPart, &str); 10] = [
             (|_| (), BadPart::Schedule, "it does not say when it is due: give one of `cron`, `every`, `at` and `in`"),
             (
                 |r| (r.every, r.at) = (Some("1h".into()), Some("noon".into())),
@@ -257,6 +281,16 @@ mod tests {
                 BadPart::Schedule,
                 "within these bounds it is never due; see `start` and `end`",
             ),
+            (
+                |r| (r.at, r.first) = (Some("in 2h".into()), Some("in 1h".into())),
+                BadPart::Schedule,
+                "`first` is for `cron` and `every`; `at` and `in` are due once",
+            ),
+            (
+                |r| (r.every, r.first, r.end) = (Some("1h".into()), Some("in 3h".into()), Some("in 2h".into())),
+                BadPart::Schedule,
+                "`first` is after `end`",
+            ),
         ];
 
         for (change, part, message) in cases {
@@ -276,6 +310,17 @@ mod tests {
         assert_eq!(at.is_ahead(due.plus(JUST_NOW).plus(MILLISECOND)).unwrap_err().part, BadPart::Instant);
         assert_eq!(at.cursor(due.plus(JUST_NOW)), due.minus(MILLISECOND), "it is still due");
         assert_eq!(at.cursor(NOW), NOW);
+    }
+
+    #[test]
+    fn a_first_instant_that_was_ahead_when_it_was_requested_still_is() {
+        let first = request(|r| (r.every, r.first) = (Some("1h".into()), Some("in 10m".into()))).unwrap();
+        let at = NOW.plus(Duration::from_secs(600));
+
+        assert_eq!((first.definition.first, first.definition.next_after(NOW)), (Some(at), Some(at)));
+        assert_eq!((first.cursor(NOW), first.cursor(at.plus(JUST_NOW))), (NOW, at.minus(MILLISECOND)));
+        assert_eq!(first.is_ahead(at.plus(JUST_NOW)), Ok(()));
+        assert!(first.is_ahead(at.plus(JUST_NOW).plus(MILLISECOND)).is_err());
     }
 
     #[test]

@@ -3,16 +3,17 @@
 //! An attempt is ended in two steps: its guest is notified ([`RunHandle::ask_to_end`]), and after its grace it is
 //! interrupted ([`RunHandle::stop`]). A guest that does not import `sexton:task/cancellation` is only interrupted.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use sexton_domain::run::{CappedText, ClaimKey, RunId};
-use sexton_domain::task::TaskKey;
+use sexton_domain::task::{Ladder, TaskKey};
 use sexton_domain::time::Timestamp;
 
 use super::refused::RefusalLog;
@@ -30,11 +31,15 @@ pub enum Stop {
     Shutdown,
     /// Another host has the claim now.
     ClaimLost,
+    /// The guest was idle for as long as it may be.
+    Idle,
 }
 
 /// The reason to end that a guest is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CancelReason {
+    /// The guest is idle.
+    Idle,
     /// The guest's host shuts down.
     Shutdown,
     /// Another run takes its place.
@@ -51,6 +56,46 @@ struct EndRequest {
     why: Stop,
     /// Whether the guest is notified. A guest that is interrupted at once is not.
     told: bool,
+}
+
+/// A step by which an attempt is ended.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Notify the guest.
+    Ask(EndRequest),
+    /// Notify the guest once more.
+    Insist,
+    /// Interrupt the guest for this reason.
+    End(Stop),
+}
+
+/// Takes a step with the attempt, unless it is over: then its handle is gone, or ignores the step.
+fn takes(handle: &Weak<RunHandle>, step: Step) {
+    let Some(handle) = handle.upgrade() else { return };
+    match step {
+        Step::Ask(asked) => handle.note(asked),
+        Step::Insist => {
+            handle.insisted.store(true, Ordering::SeqCst);
+            handle.ends.notify_waiters();
+        }
+        Step::End(why) => handle.interrupt(why),
+    }
+}
+
+/// Looks at the attempt whenever its guest may have been idle for long enough by virtual time, and ends it then.
+fn idle_in_virtual_time(handle: &Arc<RunHandle>, sleeper: &Arc<Sleeper>, limit: Duration) {
+    let left = handle.usage.pulse.left(limit);
+    if left.is_zero() {
+        handle.ask_to_end(Stop::Idle);
+        return;
+    }
+    let handle = Arc::downgrade(handle);
+    let again = Arc::clone(sleeper);
+    sleeper.after(left, move || {
+        if let Some(handle) = handle.upgrade().filter(|handle| handle.stopped().is_none()) {
+            idle_in_virtual_time(&handle, &again, limit);
+        }
+    });
 }
 
 /// A line of a run's log.
@@ -82,9 +127,12 @@ pub struct RunHandle {
     /// The bounds that a test compares the attempt's processor time with: the least and the most that its guest took.
     #[cfg(test)]
     pub(crate) stopwatches: [crate::cpu_time::Stopwatch; 2],
-    /// The time that the guest has to end after it was notified. Unset before the guest begins, and zero if the guest
-    /// cannot be notified.
-    grace: OnceLock<Duration>,
+    /// The steps by which the guest is ended. Unset before the guest begins, and zero if the guest cannot be notified.
+    ladder: OnceLock<Ladder>,
+    /// The instant at which the guest is interrupted, once it is known.
+    ends_at: OnceLock<Instant>,
+    /// Whether the guest was asked once more.
+    insisted: AtomicBool,
     /// The attempt in virtual time, once it has begun there.
     sleeper: OnceLock<Arc<Sleeper>>,
     asked: Mutex<Option<EndRequest>>,
@@ -119,7 +167,9 @@ impl RunHandle {
             sampler: Sampler::default(),
             #[cfg(test)]
             stopwatches: Default::default(),
-            grace: OnceLock::new(),
+            ladder: OnceLock::new(),
+            ends_at: OnceLock::new(),
+            insisted: AtomicBool::new(false),
             sleeper: OnceLock::new(),
             asked: Mutex::default(),
             stop: OnceLock::new(),
@@ -130,12 +180,13 @@ impl RunHandle {
         }
     }
 
-    /// Notes that the guest begins, which has `grace` to end by itself once it is notified. `symbolizer` explains its
-    /// component, which has this digest.
-    pub(crate) fn guest_started(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, grace: Duration) {
+    /// Notes that the guest begins, which is ended by the steps of `ladder`. `symbolizer` explains its component, which
+    /// has this digest.
+    pub(crate) fn guest_started(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, ladder: Ladder) {
         // A guest begins only once.
-        let _ = self.grace.set(grace);
+        let _ = self.ladder.set(ladder);
         self.sampler.guest_started(symbolizer, digest);
+        self.usage.acts();
     }
 
     /// Puts the attempt into virtual `time`, of which it may take `limit`.
@@ -154,10 +205,39 @@ impl RunHandle {
         self.sleeper.get().is_some_and(|sleeper| sleeper.is_over(used))
     }
 
-    /// Returns how long the guest has between notification and interruption: zero if it is interrupted at once.
-    fn grace(&self) -> Duration {
+    /// Returns the steps by which the guest is ended; all zero if it is interrupted at once.
+    fn ladder(&self) -> Ladder {
         // A guest that has not begun yet has nothing to put in order.
-        self.grace.get().copied().unwrap_or_default()
+        self.ladder.get().copied().unwrap_or_default()
+    }
+
+    /// Sets the steps by which the guest of a test is ended.
+    #[cfg(test)]
+    pub(crate) fn has_ladder(&self, ladder: Ladder) {
+        self.ladder.set(ladder).expect("a test sets them once");
+    }
+
+    /// Returns the time by the clock of the attempt.
+    fn now(&self) -> Instant {
+        self.sleeper().map_or_else(Instant::now, |sleeper| sleeper.now())
+    }
+
+    /// Ends the attempt once its guest has been idle for `limit`. Completes never; dropping it ends the watch.
+    pub(crate) async fn watch_idle(self: &Arc<Self>, limit: Duration) -> Infallible {
+        self.usage.pulse.begin(self.sleeper().cloned());
+        match self.sleeper() {
+            Some(sleeper) => idle_in_virtual_time(self, &Arc::clone(sleeper), limit),
+            None => {
+                loop {
+                    match self.usage.pulse.left(limit) {
+                        Duration::ZERO => break,
+                        left => tokio::time::sleep(left).await,
+                    }
+                }
+                self.ask_to_end(Stop::Idle);
+            }
+        }
+        std::future::pending().await
     }
 
     /// Notifies the guest that it must end because of `why`, and ends the attempt after its grace, which is returned.
@@ -169,6 +249,7 @@ impl RunHandle {
         let wish = match &why {
             Stop::Killed(_) => CancelReason::Killed,
             Stop::Shutdown => CancelReason::Shutdown,
+            Stop::Idle => CancelReason::Idle,
             Stop::ClaimLost => {
                 self.stop(why);
                 return Duration::ZERO;
@@ -184,36 +265,55 @@ impl RunHandle {
 
     /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later.
     pub fn announce_shutdown(&self) {
-        if !self.grace().is_zero() {
+        if !self.ladder().end.is_zero() {
             self.note(EndRequest { wish: CancelReason::Shutdown, why: Stop::Shutdown, told: true });
         }
     }
 
     fn ask(self: &Arc<Self>, wish: CancelReason, why: Stop) -> Duration {
-        let (grace, tokio) = (self.grace(), tokio::runtime::Handle::try_current());
-        let Some(tokio) = tokio.ok().filter(|_| !grace.is_zero()) else {
+        let (ladder, tokio) = (self.ladder(), tokio::runtime::Handle::try_current());
+        let Some(tokio) = tokio.ok().filter(|_| !ladder.end.is_zero()) else {
             self.note(EndRequest { wish, why: why.clone(), told: false });
             self.interrupt(why);
             return Duration::ZERO;
         };
-        self.note(EndRequest { wish, why: why.clone(), told: true });
+        let asked = EndRequest { wish, why, told: true };
+        self.note(EndRequest { told: ladder.ask.is_zero(), ..asked.clone() });
         if !self.armed.swap(true, Ordering::SeqCst) {
-            let handle = Arc::downgrade(self);
-            let end = move || {
-                // An attempt that is over has dropped its handle or ignores the interrupt.
-                if let Some(handle) = handle.upgrade() {
-                    handle.interrupt(why);
-                }
-            };
+            let _ = self.ends_at.set(self.now() + ladder.end);
+            let later = (!ladder.ask.is_zero()).then(|| (ladder.ask, Step::Ask(asked.clone())));
+            let insist = ladder.insist.map(|at| (at, Step::Insist));
+            let steps = later.into_iter().chain(insist).chain([(ladder.end, Step::End(asked.why))]);
             match self.sleeper() {
-                Some(sleeper) => sleeper.after(grace, end),
-                None => drop(tokio.spawn(async move {
-                    tokio::time::sleep(grace).await;
-                    end();
-                })),
+                Some(sleeper) => {
+                    for (at, step) in steps {
+                        let handle = Arc::downgrade(self);
+                        sleeper.after(at, move || takes(&handle, step));
+                    }
+                }
+                None => {
+                    let (handle, began) = (Arc::downgrade(self), tokio::time::Instant::now());
+                    let steps: Vec<_> = steps.collect();
+                    tokio.spawn(async move {
+                        for (at, step) in steps {
+                            tokio::time::sleep_until(began + at).await;
+                            takes(&handle, step);
+                        }
+                    });
+                }
             }
         }
-        grace
+        ladder.end
+    }
+
+    /// Returns the instant at which the guest is interrupted, if that is known already.
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.ends_at.get().copied()
+    }
+
+    /// Completes when the guest is asked once more to end.
+    pub async fn insisted(&self) {
+        self.once(|handle| handle.insisted.load(Ordering::SeqCst).then_some(())).await;
     }
 
     /// Keeps the first reason unless a more pressing one follows: a user's kill goes before what the host does.
@@ -254,6 +354,7 @@ impl RunHandle {
         match &why {
             Stop::Killed(_) => self.note(EndRequest { wish: CancelReason::Killed, why: why.clone(), told: false }),
             Stop::Shutdown => self.note(EndRequest { wish: CancelReason::Shutdown, why: why.clone(), told: false }),
+            Stop::Idle => self.note(EndRequest { wish: CancelReason::Idle, why: why.clone(), told: false }),
             // A lost claim is not a request, and no outcome of the attempt is stored.
             Stop::ClaimLost => {}
         }
@@ -345,7 +446,7 @@ mod tests {
     /// Creates a handle for a guest that has `grace`.
     fn handle(grace: Duration) -> Arc<RunHandle> {
         let handle = RunHandle::new(first_claim(1), task_key("probe"), 0);
-        handle.grace.set(grace).unwrap();
+        handle.has_ladder(Ladder { end: grace, ..Ladder::default() });
         Arc::new(handle)
     }
 
@@ -420,6 +521,42 @@ mod tests {
             (handle.cancel_reason(), handle.stop_reason()),
             (Some(CancelReason::Replaced), Some(killed("replaced by run 9")))
         );
+    }
+
+    #[tokio::test]
+    async fn a_guest_is_asked_and_asked_once_more_and_interrupted_when_its_ladder_says() {
+        let ms = Duration::from_millis;
+        let handle = Arc::new(RunHandle::new(first_claim(1), task_key("probe"), 0));
+        handle.has_ladder(Ladder { ask: ms(20), insist: Some(ms(40)), end: ms(60) });
+        let start = Instant::now();
+
+        assert_eq!(handle.ask_to_end(killed("enough")), ms(60));
+
+        assert_eq!((handle.cancel_reason(), handle.stop_reason()), (None, Some(killed("enough"))));
+        assert_eq!(handle.cancel_requested().await, CancelReason::Killed);
+        assert!(start.elapsed() >= ms(20));
+        handle.insisted().await;
+        assert!(start.elapsed() >= ms(40));
+        assert_eq!(handle.stops().await, killed("enough"));
+        assert!(start.elapsed() >= ms(60) && handle.ends_at().unwrap() >= start + ms(60));
+    }
+
+    #[tokio::test]
+    async fn an_idle_guest_is_ended_and_an_active_one_is_not() {
+        let limit = Duration::from_millis(50);
+        let [idle, active] = [handle(Duration::ZERO), handle(Duration::ZERO)];
+        let watches = futures_util::future::join(idle.watch_idle(limit), active.watch_idle(limit));
+        let acting = async {
+            while idle.stopped().is_none() {
+                active.usage.add_sent(1);
+                tokio::task::yield_now().await;
+            }
+        };
+
+        // Acting comes first, so that no guest becomes idle because the machine stands still.
+        futures_util::future::select(pin!(acting), pin!(watches)).await;
+
+        assert_eq!((idle.stopped(), active.stopped()), (Some(Stop::Idle), None));
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub enum InterruptReason {
         Stop::Killed(reason) => format!("killed: {reason}"),
         Stop::Shutdown => "the host is shutting down".to_owned(),
         Stop::ClaimLost => "its claim is lost".to_owned(),
+        Stop::Idle => "it is idle".to_owned(),
     })]
     Stopped(Stop),
 }
@@ -53,6 +54,12 @@ impl RunEnd {
     /// An attempt in virtual time ends at its own deadline instead.
     pub fn new(handle: Arc<RunHandle>, deadline: Instant) -> Self {
         let sleeper = handle.sleeper().cloned();
+        Self::before_the_guest(handle, deadline, sleeper)
+    }
+
+    /// Creates the end of a wait before there is a guest: at `deadline`, or earlier if the attempt is stopped. In virtual
+    /// time the wait is that of `sleeper`, which has a deadline of its own.
+    pub(crate) fn before_the_guest(handle: Arc<RunHandle>, deadline: Instant, sleeper: Option<Arc<Sleeper>>) -> Self {
         let deadline = sleeper.as_ref().map_or(deadline, |sleeper| sleeper.deadline());
         Self { handle, deadline, sleeper }
     }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::pulse::Pulse;
+
 /// The lane in which a guest gets its processor time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -59,6 +61,8 @@ pub struct Usage {
     bytes_out: AtomicU64,
     lane: AtomicU8,
     waiting: Mutex<Option<Waiting>>,
+    /// When the guest last sent or received anything.
+    pub(super) pulse: Pulse,
 }
 
 /// The values of [`Usage`] at one moment.
@@ -143,11 +147,18 @@ impl Usage {
     /// Adds bytes that the guest received.
     pub(crate) fn add_received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.acts();
+    }
+
+    /// Notes that the guest sent or received something, so that it is not idle.
+    pub(crate) fn acts(&self) {
+        self.pulse.beats();
     }
 
     /// Adds bytes that the guest sent.
     pub(crate) fn add_sent(&self, bytes: usize) {
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.acts();
     }
 
     /// Shows that the guest waits in `call` for `what`, until the guard is dropped.

@@ -16,11 +16,17 @@ wasmtime::component::bindgen!({
         "sexton:task/cache.swap": async | trappable,
         "sexton:task/cache.delete": async | trappable,
         "sexton:task/cache.list": async | trappable,
+        "sexton:task/cache.history": async | trappable,
+        "sexton:task/cache.get-version": async | trappable,
+        "sexton:task/cache.restore": async | trappable,
         "sexton:task/cache.refresh": async | trappable,
         "sexton:task/cache.[method]renewal.publish": async | trappable,
         "sexton:task/cache.[drop]renewal": async | trappable,
         "sexton:task/schedule.enqueue": async | trappable,
         "sexton:task/schedule.continue-later": async | trappable,
+        "sexton:task/schedule.add-schedule": async | trappable,
+        "sexton:task/schedule.list-schedules": async | trappable,
+        "sexton:task/schedule.delete-schedule": async | trappable,
         default: trappable,
     },
     exports: { default: async },
@@ -33,6 +39,7 @@ wasmtime::component::bindgen!({
         "sexton:task/locks.error" => LocksError,
         "sexton:task/cache.error" => CacheError,
         "sexton:task/schedule.error" => ScheduleError,
+        "sexton:task/schedule.schedule-error" => AddingError,
     },
 });
 
@@ -44,3 +51,6 @@ pub type CacheError = CallError<sexton::task::cache::Error>;
 
 /// The failure of a call of `schedule`.
 pub type ScheduleError = CallError<sexton::task::schedule::Error>;
+
+/// The failure of a call of `schedule` that is about schedules.
+pub type AddingError = CallError<sexton::task::schedule::ScheduleError>;

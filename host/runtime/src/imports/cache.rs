@@ -9,7 +9,7 @@ use std::time::Duration;
 use wasmtime::component::{Linker, Resource};
 
 use crate::imports::bindings::CacheError;
-use crate::imports::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed};
+use crate::imports::bindings::sexton::task::cache::{self, Entry, Error, Host, HostRenewal, Refreshed, Version};
 use sexton_domain::task::{Grants, Task};
 use sexton_store::{self as store, LockKind, LockMode, LockTaken, WriteIf};
 
@@ -112,6 +112,28 @@ impl Host for ImportsCtxView<'_> {
 
     async fn list(&mut self, prefix: String, after: Option<String>) -> Result<Vec<String>, CacheError> {
         Ok(self.ctx.list_entries(&prefix, after, "cache.list").await?)
+    }
+
+    async fn history(&mut self, key: String) -> Result<Vec<Version>, CacheError> {
+        self.ctx.check_key(&key)?;
+        let versions = self.ctx.read_history(&key, "cache.history").await?;
+        let shown = versions.into_iter().map(|version| Version {
+            version: version.version,
+            size: version.size,
+            set_at: u64::try_from(version.set_at.as_millis()).unwrap_or(0),
+        });
+        Ok(shown.collect())
+    }
+
+    async fn get_version(&mut self, key: String, version: u64) -> Result<Option<Entry>, CacheError> {
+        self.ctx.check_key(&key)?;
+        let entry = self.ctx.read_version(&key, version, "cache.get-version").await?;
+        Ok(entry.map(|entry| self.ctx.shown(entry)))
+    }
+
+    async fn restore(&mut self, key: String, version: u64) -> Result<u64, CacheError> {
+        self.ctx.check_key(&key)?;
+        Ok(self.ctx.restore_entry(key, version, "cache.restore").await?)
     }
 
     async fn refresh(&mut self, key: String, max_age: u64) -> Result<Refreshed, CacheError> {

@@ -10,7 +10,6 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use crate::attempt::{CancelReason, RunEnd};
 use crate::imports::bindings::sexton::task::cancellation::{self, Host, Reason};
-use sexton_domain::task::Limits;
 
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
@@ -27,12 +26,6 @@ impl<T: ImportsView> Capability<T> for Cancellation {
     fn link(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
         cancellation::add_to_linker::<T, Imports>(linker, T::imports)
     }
-}
-
-/// Returns how long before its deadline a run learns that the deadline is near: its grace, but never before half of its
-/// time is over, lest a task with little time begin with that notice.
-fn notice(limits: &Limits) -> Duration {
-    limits.grace.min(limits.deadline / 2)
 }
 
 /// The event that a subscribed guest waits for.
@@ -53,10 +46,36 @@ impl Pollable for CancelSubscription {
     }
 }
 
+/// The event that the host insists, which a subscribed guest waits for.
+struct Insisted {
+    until: RunEnd,
+    /// When the host insists because of the deadline, if it does.
+    near: Option<Instant>,
+}
+
+#[async_trait::async_trait]
+impl Pollable for Insisted {
+    async fn ready(&mut self) {
+        self.until.within(self.near, self.until.handle().insisted()).await;
+    }
+}
+
 impl ImportsCtx {
-    fn notice_at(&self) -> Instant {
+    /// Returns the instant that lies `notice` before the deadline.
+    fn before_deadline(&self, notice: Duration) -> Instant {
         let deadline = self.until.deadline();
-        deadline.checked_sub(notice(&self.task.limits)).unwrap_or(deadline)
+        deadline.checked_sub(notice).unwrap_or(deadline)
+    }
+
+    /// Returns how long before its deadline the guest is asked to end, and asked once more.
+    fn notices(&self) -> (Duration, Option<Duration>) {
+        let limits = &self.task.limits;
+        limits.ladder.notices(limits.deadline)
+    }
+
+    /// Returns when the guest is asked to end because of its deadline.
+    fn notice_at(&self) -> Instant {
+        self.before_deadline(self.notices().0)
     }
 }
 
@@ -66,6 +85,8 @@ impl Host for ImportsCtxView<'_> {
             Some(CancelReason::Killed) => Some(Reason::Killed),
             Some(CancelReason::Replaced) => Some(Reason::Replaced),
             Some(CancelReason::Shutdown) => Some(Reason::Shutdown),
+            // A guest that is idle has as little time left as one whose deadline is near.
+            Some(CancelReason::Idle) => Some(Reason::DeadlineNear),
             None => (self.ctx.until.now() >= self.ctx.notice_at()).then_some(Reason::DeadlineNear),
         })
     }
@@ -77,20 +98,47 @@ impl Host for ImportsCtxView<'_> {
             self.table.push(CancelSubscription { until: self.ctx.until.clone(), near: self.ctx.notice_at() })?;
         subscribe(self.table, heard)
     }
+
+    fn time_left(&mut self) -> wasmtime::Result<Option<u64>> {
+        if self.cancelled()?.is_none() {
+            return Ok(None);
+        }
+        let left = self.ctx.until.left();
+        let ends_at = self.ctx.handle.ends_at();
+        let left = ends_at.map_or(left, |at| at.saturating_duration_since(self.ctx.until.now()).min(left));
+        Ok(Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    fn subscribe_insisted(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        let near = self.ctx.notices().1.map(|notice| self.ctx.before_deadline(notice));
+        let insisted = self.table.push(Insisted { until: self.ctx.until.clone(), near })?;
+        subscribe(self.table, insisted)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    #[test]
-    fn notice_of_the_deadline_is_given_in_the_second_half_of_a_runs_time_at_the_earliest() {
-        let notice = |deadline, grace| {
-            let [deadline, grace] = [deadline, grace].map(Duration::from_millis);
-            super::notice(&Limits { deadline, grace, ..Limits::default() }).as_millis()
-        };
-        assert_eq!(notice(60_000, 1000), 1000);
-        assert_eq!(notice(500, 1000), 250);
-        assert_eq!(notice(500, 0), 0);
+    use super::*;
+    use crate::attempt::Stop;
+    use crate::imports::testing::{World, grants};
+    use sexton_domain::task::{Ladder, Limits, Task};
+
+    #[tokio::test]
+    async fn a_guest_that_is_told_to_end_learns_how_much_time_is_left() {
+        let world = World::new();
+        let mut guest = world.guest_of("a", grants(&[])).await;
+        let ladder = Ladder { end: Duration::from_secs(20), ..Ladder::default() };
+        let limits = Limits { ladder, ..Limits::default() };
+        guest.ctx.task = Arc::new(Task { limits, ..Task::clone(&guest.ctx.task) });
+        guest.order.handle.has_ladder(ladder);
+        assert_eq!(guest.imports().time_left().unwrap(), None);
+
+        guest.order.handle.ask_to_end(Stop::Idle);
+
+        assert!(matches!(guest.imports().cancelled(), Ok(Some(Reason::DeadlineNear))));
+        let left = guest.imports().time_left().unwrap().unwrap();
+        assert!((10_000..=20_000).contains(&left), "{left}");
     }
 }

@@ -3,36 +3,36 @@
 //! The store decides which run holds a lock, and which of the first waiting runs of each host is next. [`LockWaits`]
 //! keeps the order of the runs that wait on this host, and refuses a wait that would close a circle.
 
+mod asking;
+mod for_task;
 mod graph;
 mod held;
 mod waits;
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 
+pub use for_task::take_for_task;
 pub use graph::{Deadlock, Member};
 pub use held::HeldLock;
 pub use waits::{LockWaits, Place, WaitingRun};
 
-use crate::attempt::{Interrupt, Refusal, Usage, sleep_while};
+use asking::{Asking, LockResponse};
+use held::Held;
+
+use crate::attempt::{Refusal, sleep_while};
 use crate::imports::bindings::LocksError;
 use crate::imports::bindings::sexton::task::locks::{self, Error, Host, HostLock, Mode};
 use sexton_domain::task::{Grants, Task};
-use sexton_store::{self as store, LockKind, LockMode, LockName, LockTaken};
+use sexton_store::{LockKind, LockMode, LockName};
 
 use super::call_error::store_failure;
 use super::capability::{Capability, Interface, of_sexton};
-use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, State, is_granted, is_name};
-
-/// The time after which the first in a queue asks the store again without a hint. A hint from another host may get
-/// lost, so a release may be noticed this late; with a shorter time the store has more transactions.
-const POLL: Duration = Duration::from_millis(500);
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, is_granted, is_name};
 
 const ACQUIRE: &str = "locks.acquire";
 
@@ -95,16 +95,6 @@ impl From<Error> for LocksError {
     }
 }
 
-/// The locks that the guest has handles to. If it asked for one of them again, it would wait for itself.
-#[derive(Debug, Default)]
-struct Held(HashMap<Arc<LockName>, LockMode>);
-
-impl State for Held {
-    fn begin(_: &ImportsCtx) -> Self {
-        Self::default()
-    }
-}
-
 impl Host for ImportsCtxView<'_> {
     async fn acquire(&mut self, name: String, mode: Mode, wait: u64) -> Result<Resource<HeldLock>, LocksError> {
         if !is_name(&name) {
@@ -122,13 +112,22 @@ impl Host for ImportsCtxView<'_> {
             Mode::Exclusive => LockMode::Exclusive,
             Mode::Shared => LockMode::Shared,
         };
-        match take(self.ctx, &lock, mode, Duration::from_millis(wait)).await? {
+        let asking = Asking {
+            services: &self.ctx.services,
+            claim: self.ctx.claim,
+            until: &self.ctx.until,
+            held: self.ctx.known_state(),
+            call: ACQUIRE,
+        };
+        let asked = asking.take(&lock, mode, Duration::from_millis(wait)).await?;
+        match asked {
             Ok(LockResponse::Taken(fence)) => {
+                self.ctx.handle.usage.acts();
                 self.ctx.state::<Held>().0.insert(Arc::clone(&lock), mode);
                 // With a full table this is a trap, and the end of the run releases the lock.
                 Ok(self.table.push(HeldLock { lock, fence })?)
             }
-            Ok(LockResponse::Held) => Err(Error::Held.into()),
+            Ok(LockResponse::Held(_)) => Err(Error::Held.into()),
             Ok(LockResponse::Deadlock(circle)) => {
                 self.ctx.log_deadlock(&circle);
                 Err(Error::Deadlock.into())
@@ -165,124 +164,7 @@ impl HostLock for ImportsCtxView<'_> {
     }
 }
 
-/// The answer to a request for a lock.
-enum LockResponse {
-    /// The run has the lock, with this fence.
-    Taken(u64),
-    /// Another run held the lock until the wait was over.
-    Held,
-    /// The wait would have closed a circle.
-    Deadlock(Deadlock),
-}
-
-/// Takes `lock` for the run, waiting for up to `wait`.
-///
-/// If the future is dropped while it waits, the run leaves the queue. If it is dropped while the store is asked, the
-/// run may have the lock without knowing it. That is harmless, because only the end of the run drops the future, and
-/// that releases all its locks.
-async fn take(
-    ctx: &ImportsCtx,
-    lock: &Arc<LockName>,
-    mode: LockMode,
-    wait: Duration,
-) -> Result<store::Result<LockResponse>, Interrupt> {
-    // A wait that would outlast the run ends with the run, in a trap, and not with `held` a moment before.
-    let patience = ctx.until.now().checked_add(wait).filter(|end| *end < ctx.until.deadline());
-    ctx.until.wait_until_ended(ACQUIRE, Some(&lock.name), acquire_in_turn(ctx, lock, mode, patience)).await
-}
-
-async fn acquire_in_turn(
-    ctx: &ImportsCtx,
-    lock: &Arc<LockName>,
-    mode: LockMode,
-    patience: Option<Instant>,
-) -> store::Result<LockResponse> {
-    let store = &ctx.services.store;
-    let at_end = || patience.is_some_and(|end| end <= ctx.until.now());
-    // A run without patience enters the queue, too: a lock that is free for a blink between two holders is for those
-    // that wait.
-    let place = ctx.services.lock_waits.enter(Arc::clone(lock), mode);
-    let mut wait = None;
-    if !place.is_first() {
-        if at_end() {
-            return Ok(LockResponse::Held);
-        }
-        wait = match ctx.begin_wait(&place) {
-            Ok(begun) => Some(begun),
-            Err(circle) => return Ok(LockResponse::Deadlock(circle)),
-        };
-        if !ctx.until.within(patience, place.turn()).await {
-            return Ok(LockResponse::Held);
-        }
-    }
-    let hint = store.locks_hint();
-    let leave = async || store.leave_lock_queue(LockName::clone(lock), ctx.claim).await;
-    let mut queued = false;
-    loop {
-        // The notification is registered before the store is asked, so that a release in between is not missed.
-        let mut freed = pin!(hint.notified());
-        freed.as_mut().enable();
-        let (last, now) = (at_end(), ctx.services.clock.now());
-        let asked = match last {
-            true => store.acquire_lock(LockName::clone(lock), mode, ctx.claim, now).await?,
-            false => store.wait_for_lock(LockName::clone(lock), mode, ctx.claim, now).await?,
-        };
-        if let LockTaken::Yes { fence } = asked {
-            return Ok(LockResponse::Taken(fence));
-        }
-        if last {
-            if queued {
-                leave().await?;
-            }
-            return Ok(LockResponse::Held);
-        }
-        queued = true;
-        if wait.is_none() {
-            wait = match ctx.begin_wait(&place) {
-                Ok(begun) => Some(begun),
-                Err(circle) => {
-                    leave().await?;
-                    return Ok(LockResponse::Deadlock(circle));
-                }
-            };
-        }
-        // In virtual time no other host uses the store, and no hint gets lost.
-        let next_look = (!ctx.until.is_virtual()).then(|| Instant::now() + POLL);
-        let next_look = patience.into_iter().chain(next_look).min();
-        // The store is asked again in either case, at the end of the patience for the last time.
-        ctx.until.within(next_look, freed).await;
-    }
-}
-
-/// A wait for a lock. Its time is counted, however the wait ends.
-struct Wait<'a> {
-    usage: &'a Usage,
-    since: Instant,
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.usage.waited_for_lock(self.since.elapsed());
-    }
-}
-
 impl ImportsCtx {
-    /// Makes known that the run waits at `place`, unless that closes a circle.
-    fn begin_wait(&self, place: &Place) -> Result<Wait<'_>, Deadlock> {
-        place.wait(WaitingRun {
-            run: self.claim.run,
-            task: self.task.key.task.clone(),
-            since: self.services.clock.now(),
-            holds: self
-                .known_state::<Held>()
-                .into_iter()
-                .flat_map(|held| &held.0)
-                .map(|(lock, mode)| (Arc::clone(lock), *mode))
-                .collect(),
-        })?;
-        Ok(Wait { usage: &self.handle.usage, since: Instant::now() })
-    }
-
     /// Writes the circle into the run's log, because the guest's error does not name its members.
     fn log_deadlock(&self, circle: &Deadlock) {
         self.warn(format!("deadlock: {circle}; this run gets the error, because it began to wait last"));

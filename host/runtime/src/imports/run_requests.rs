@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use sexton_domain::run::RunId;
+use sexton_domain::run::{ClaimKey, RunId};
 use sexton_domain::task::Task;
 use sexton_domain::time::Timestamp;
 use sexton_store::StoreError;
@@ -20,8 +20,8 @@ use sexton_store::rules::runs::RequestKey;
 pub struct Caller {
     /// The task, with its grants.
     pub task: Arc<Task>,
-    /// The run of the task.
-    pub run: RunId,
+    /// The claim of its run.
+    pub claim: ClaimKey,
 }
 
 /// The request of a running task for a run of a task of its own tenant.

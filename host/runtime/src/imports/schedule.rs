@@ -1,16 +1,18 @@
-//! The `schedule` import: runs that a task enqueues.
+//! The `schedule` import: runs that a task enqueues, and schedules that it adds.
 //!
-//! The host decides whether a run is made ([`RunRequests`](crate::imports::RunRequests)). This file reads what the guest
-//! sends, counts its requests, and writes into the run's log what the guest is not told.
+//! The host decides whether a run is made ([`RunRequests`](crate::imports::RunRequests)) and whether a schedule is added
+//! or deleted ([`ScheduleRequests`](crate::imports::ScheduleRequests)). This file reads what the guest sends, counts its
+//! requests, and writes into the run's log what the guest is not told.
 
-use std::sync::Arc;
+mod recurring;
+
 use std::time::Duration;
 
 use wasmtime::component::Linker;
 
 use crate::attempt::Refusal;
-use crate::imports::bindings::ScheduleError;
-use crate::imports::bindings::sexton::task::schedule::{self, Error, Host, When};
+use crate::imports::bindings::sexton::task::schedule::{self, Added, Error, Host, Recurring, When};
+use crate::imports::bindings::{AddingError, ScheduleError};
 use sexton_domain::lengths;
 use sexton_domain::task::{Grants, Task};
 use sexton_domain::time::Timestamp;
@@ -18,9 +20,9 @@ use sexton_store::rules::runs::RequestKey;
 
 use super::call_error::store_failure;
 use super::capability::{Capability, Interface, of_sexton};
-use super::{Caller, Imports, ImportsCtx, ImportsCtxView, ImportsView, RunRefused, RunRequest, State, is_name};
+use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, RunRefused, RunRequest, State, is_name};
 
-/// The capability to enqueue runs of tasks.
+/// The capability to enqueue runs of tasks, and to add schedules of them.
 #[derive(Debug)]
 pub struct Schedule;
 
@@ -89,7 +91,23 @@ impl Host for ImportsCtxView<'_> {
         Ok(run)
     }
 
+    async fn add_schedule(&mut self, key: String, schedule: Recurring, replace: bool) -> Result<bool, AddingError> {
+        self.ctx.add_schedule(key, schedule, replace).await
+    }
+
+    async fn list_schedules(&mut self) -> Result<Vec<Added>, AddingError> {
+        self.ctx.list_schedules().await
+    }
+
+    async fn delete_schedule(&mut self, key: String) -> Result<bool, AddingError> {
+        self.ctx.delete_schedule(key).await
+    }
+
     fn convert_error(&mut self, error: ScheduleError) -> wasmtime::Result<Error> {
+        error.into_guest()
+    }
+
+    fn convert_schedule_error(&mut self, error: AddingError) -> wasmtime::Result<schedule::ScheduleError> {
         error.into_guest()
     }
 }
@@ -104,7 +122,7 @@ impl ImportsCtxView<'_> {
         in_call: &'static str,
     ) -> Result<String, ScheduleError> {
         let ctx = &mut *self.ctx;
-        let by = Caller { task: Arc::clone(&ctx.task), run: ctx.claim.run };
+        let by = ctx.caller();
         let due_at = due(when, ctx.services.clock.now());
         let (name, bytes) = (task.clone(), input.len());
         let asked_before = ctx.state::<Requests>().runs;

@@ -9,6 +9,7 @@ use sexton_store::Store;
 
 use super::locks::LockWaits;
 use super::run_requests::RunRequests;
+use super::schedule_requests::ScheduleRequests;
 
 /// The parts of the host that guests' imports use.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Decides about the runs that guests ask for.
     pub run_requests: Arc<dyn RunRequests>,
+    /// Decides about the schedules that guests add and delete.
+    pub schedule_requests: Arc<dyn ScheduleRequests>,
     /// The tenants and their limits.
     pub tenants: Arc<Tenants>,
     /// The runs of this host that wait for locks.

@@ -18,10 +18,14 @@ use sexton_domain::run::{Cause, Claim, Outcome, RunId};
 use sexton_domain::task::{Grants, Limits, Name};
 use sexton_domain::tenant::Tenants;
 use sexton_domain::time::{Clock, Timestamp};
+use sexton_store::added::ScheduleInfo;
 use sexton_store::sqlite::{Durability, SqliteOptions, SqliteStore};
 use sexton_store::{ClaimRequest, LockKind, LockName, NewRun};
 
-use super::{CallError, Caller, ImportsCtx, ImportsCtxView, ImportsView, RunRefused, RunRequest, RunRequests};
+use super::{
+    CallError, Caller, ImportsCtx, ImportsCtxView, ImportsView, RunRefused, RunRequest, RunRequests, ScheduleRefused,
+    ScheduleRequest, ScheduleRequests,
+};
 
 /// The time after which a test fails if an expected event has not happened.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
@@ -60,18 +64,44 @@ pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     .await;
 }
 
-/// Keeps the requests for runs, and answers each with the next refusal of a test, or with a new id.
+/// Keeps the requests for runs and schedules, and answers each with the next refusal of a test. A run gets a new id, and
+/// each schedule is added. None is ever listed.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedRequests {
     pub(crate) asked: Mutex<Vec<(RunId, RunRequest)>>,
     pub(crate) refusals: Mutex<VecDeque<RunRefused>>,
+    pub(crate) schedules: Mutex<Vec<ScheduleRequest>>,
+    pub(crate) refused_schedules: Mutex<VecDeque<ScheduleRefused>>,
+}
+
+impl RecordedRequests {
+    /// Returns the next refusal of a request about schedules.
+    fn next_of_schedules(&self) -> Result<bool, ScheduleRefused> {
+        self.refused_schedules.lock().unwrap().pop_front().map_or(Ok(true), Err)
+    }
+}
+
+#[async_trait]
+impl ScheduleRequests for RecordedRequests {
+    async fn request_schedule(&self, _: &Caller, asked: ScheduleRequest) -> Result<bool, ScheduleRefused> {
+        self.schedules.lock().unwrap().push(asked);
+        self.next_of_schedules()
+    }
+
+    async fn requested_schedules(&self, _: &Caller) -> Result<Vec<ScheduleInfo>, ScheduleRefused> {
+        self.next_of_schedules().map(|_| Vec::new())
+    }
+
+    async fn delete_requested(&self, _: &Caller, _: &str) -> Result<bool, ScheduleRefused> {
+        self.next_of_schedules()
+    }
 }
 
 #[async_trait]
 impl RunRequests for RecordedRequests {
     async fn request_run(&self, by: &Caller, asked: RunRequest) -> Result<RunId, RunRefused> {
         let mut all = self.asked.lock().unwrap();
-        all.push((by.run, asked));
+        all.push((by.claim.run, asked));
         self.refusals.lock().unwrap().pop_front().map_or(Ok(RunId(100 + all.len() as i64)), Err)
     }
 }
@@ -96,6 +126,7 @@ impl World {
             store,
             clock: clock.clone(),
             run_requests: requests.clone(),
+            schedule_requests: requests.clone(),
             tenants: Arc::new(Tenants::only_default(QUOTA)),
             lock_waits: Arc::new(LockWaits::default()),
             virtual_time: None,

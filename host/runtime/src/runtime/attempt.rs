@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::attempt::{Ended, Order};
 use sexton_domain::run::{Accounts, Outcome, Report};
+use sexton_domain::task::Ladder;
 use sexton_domain::time::Timestamp;
 
 use super::attempt_env::AttemptEnv;
@@ -25,8 +26,8 @@ pub(super) async fn attempt(
     turn: Arc<GuestTask>,
 ) -> Ended {
     let started_at = env.services.clock.now();
-    let grace = if prepared.supports_cancellation() { order.task.limits.grace } else { Duration::ZERO };
-    order.handle.guest_started(&env.symbolizer, prepared.digest(), grace);
+    let ladder = if prepared.supports_cancellation() { order.task.limits.ladder } else { Ladder::default() };
+    order.handle.guest_started(&env.symbolizer, prepared.digest(), ladder);
     let guest = Guest::new(&env, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&env.engine, &order) {
         Ok(store) => store,

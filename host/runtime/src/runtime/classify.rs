@@ -230,6 +230,10 @@ fn interrupted(cut: Interruption, place: &str, limits: &Limits) -> Verdict {
             Verdict::other(Outcome::TimedOut, format!("still running at its deadline of {limit}, {place}"))
         }
         Interruption::Over(InterruptReason::Stopped(Stop::Killed(why))) => Verdict::other(Outcome::Killed, why),
+        Interruption::Over(InterruptReason::Stopped(Stop::Idle)) => {
+            let limit = lengths::exact(limits.idle.unwrap_or_default());
+            Verdict::other(Outcome::Idle, format!("was idle for {limit}, {place}"))
+        }
         // The run itself need not end: another host will run it again, or this one after its restart.
         Interruption::Over(InterruptReason::Stopped(Stop::Shutdown)) => {
             Verdict::other(Outcome::Lost, format!("ended {place}: the host was shut down"))

@@ -70,7 +70,8 @@ impl Prepared {
 
     /// Notes that a run of it ended with `ending`, after it `used` so much processor time.
     pub(super) fn record_end(&self, ending: &Ending, used: Duration) {
-        let ended = matches!(ending, Ending::Other(Outcome::TimedOut | Outcome::OutOfFuel | Outcome::Killed));
+        use Outcome::{Idle, Killed, OutOfFuel, TimedOut};
+        let ended = matches!(ending, Ending::Other(TimedOut | OutOfFuel | Killed | Idle));
         self.hog.store(ended && used >= SPINS, Ordering::Relaxed);
     }
 }

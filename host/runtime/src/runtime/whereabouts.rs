@@ -5,7 +5,7 @@
 //! function, a slow one is not, and a waiting one shows what it waits for and since when.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::attempt::stack::{Place, Stack};
 use crate::attempt::{Activity, Observation, RunHandle, Sample, Samples, TooManyObservers};
@@ -117,7 +117,13 @@ impl RunHandle {
     /// announce its wait counts if it takes longer than `short`.
     pub(super) fn waiting_call(&self, short: Duration) -> Option<(Activity, Stack)> {
         let waiting = self.usage.snapshot().waiting;
-        let (since, stack) = self.sampler.current_wait()?;
+        // The host waits for the lock of a task before there is a guest, and so without a stack.
+        let before_the_guest = || waiting.is_some() && self.sampler.symbolizer().is_none();
+        let (since, stack) = match self.sampler.current_wait() {
+            Some(resting) => resting,
+            None if before_the_guest() => (Instant::now(), Stack::default()),
+            None => return None,
+        };
         let doing = match waiting {
             Some(waiting) => Activity::Waiting { call: Some(waiting.call), what: waiting.what, since: waiting.since },
             None if since.elapsed() < short => return None,

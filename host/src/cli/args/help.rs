@@ -7,9 +7,12 @@ use clap::Command;
 pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Tasks and runs",
-        &["tasks", "chains", "runs", "show", "logs", "result", "trigger", "kill", "release", "pause", "resume"],
+        &[
+            "tasks", "chains", "runs", "show", "logs", "result", "trigger", "rerun", "kill", "release", "pause",
+            "resume",
+        ],
     ),
-    ("Schedules", &["schedule"]),
+    ("Schedules", &["schedule", "backfill"]),
     ("Inside running tasks", &["top", "stack", "profile", "locks", "cache"]),
     ("Hosts", &["run", "hosts", "drain", "tenants", "plugins", "migrate", "backup", "restore"]),
     ("Authors", &["new", "check", "test", "schema"]),

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 
 use super::connection::{ListArgs, TenantCommand};
+use crate::http::api_types::cache::MOST_KEPT;
 
 /// The options that a host starts with.
 #[derive(Args, Clone, Debug, Default)]
@@ -90,15 +91,26 @@ pub(in crate::cli) struct LocksArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(in crate::cli) enum CacheCommand {
     /// Print the value of an entry
-    #[command(after_help = "Example: sexton cache get front/weather")]
-    Get(TenantCommand<CacheKeyArgs>),
+    #[command(
+        // `--version` is an option of its own here.
+        disable_version_flag = true,
+        after_help = "Example: sexton cache get front/weather\n\
+                      Example: sexton cache get front/weather --version 4711"
+    )]
+    Get(TenantCommand<CacheGetArgs>),
     /// Set an entry
     #[command(after_help = "Example: sexton cache set front/motto 'Memento mori' --ttl 1h")]
     Set(TenantCommand<CacheSetArgs>),
     /// List entries by key
     #[command(after_help = "Example: sexton cache list front/")]
     List(TenantCommand<CacheListArgs>),
-    /// Delete an entry
+    /// List the versions of an entry, the current one first; `keep` in a manifest says how many earlier ones are kept
+    #[command(after_help = "Example: sexton cache history front/weather")]
+    History(TenantCommand<CacheHistoryArgs>),
+    /// Give an entry the value of an earlier version, as a new version
+    #[command(disable_version_flag = true, after_help = "Example: sexton cache restore front/weather --version 4711")]
+    Restore(TenantCommand<CacheRestoreArgs>),
+    /// Delete an entry, with all its versions
     #[command(after_help = "Example: sexton cache delete front/weather")]
     Delete(TenantCommand<CacheKeyArgs>),
 }
@@ -107,6 +119,32 @@ pub(in crate::cli) enum CacheCommand {
 pub(in crate::cli) struct CacheKeyArgs {
     /// Key of the entry
     pub(in crate::cli) key: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct CacheGetArgs {
+    /// Key of the entry
+    pub(in crate::cli) key: String,
+    /// Version to print, of those that are kept [default: the current one]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) version: Option<u64>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct CacheHistoryArgs {
+    /// Key of the entry
+    pub(in crate::cli) key: String,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct CacheRestoreArgs {
+    /// Key of the entry
+    pub(in crate::cli) key: String,
+    /// Version whose value the entry gets
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) version: u64,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -134,4 +172,7 @@ pub(in crate::cli) struct CacheSetArgs {
     /// Delete the entry after this long, such as 10m [default: never]
     #[arg(long, value_name = "DURATION")]
     pub(in crate::cli) ttl: Option<String>,
+    /// Keep this many earlier versions of the entry from now on [default: as before, or as a manifest says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_KEPT)))]
+    pub(in crate::cli) keep: Option<u32>,
 }

@@ -80,6 +80,9 @@ fn describe(command: &Command, page: &mut String) {
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let examples: Vec<&str> = after.lines().filter_map(|line| line.trim().strip_prefix("Example: ")).collect();
     page.push_str(&format!("\n```console\n$ {}\n```\n", examples.join("\n$ ")));
+    for line in after.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Example: ")) {
+        page.push_str(&paragraph(line));
+    }
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
         describe(sub, page);
     }

@@ -13,6 +13,17 @@ use sexton_domain::run::{RunId, RunState};
 use sexton_domain::task::Name;
 
 #[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct TasksArgs {
+    /// Name of a task: show it alone, with sums over its runs and how failures came and went
+    pub(in crate::cli) task: Option<Name>,
+    /// Begin of the window of time of those sums: a duration back from now, or an instant [default: 7d]
+    #[arg(long, value_name = "DURATION|INSTANT", requires = "task")]
+    pub(in crate::cli) since: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct RunsArgs {
     /// Only of this task
     #[arg(long)]
@@ -59,9 +70,65 @@ pub(in crate::cli) struct LogsArgs {
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct ResultArgs {
-    /// Id of the run, or name of the task
-    #[arg(value_name = "RUN|TASK")]
-    pub(in crate::cli) what: RunOrTask,
+    /// Id of the run, or name of the task: its run that was the last to succeed
+    #[arg(value_name = "RUN|TASK", required_unless_present = "of_run")]
+    pub(in crate::cli) what: Option<RunOrTask>,
+    /// Id of the run; with the name of a task it must be one of that task
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub(in crate::cli) of_run: Option<RunId>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct RerunArgs {
+    /// Id of the run, which is over
+    #[arg(value_parser = run_id)]
+    pub(in crate::cli) run: RunId,
+    /// Input of the new run [default: that of the run]
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) input: Option<String>,
+    /// File with the input of the new run; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "input")]
+    pub(in crate::cli) input_file: Option<PathBuf>,
+    /// Idempotency key: a second request with it returns the first run
+    #[arg(long)]
+    pub(in crate::cli) key: Option<String>,
+    /// Run now, ignoring pauses, back-off, fuel budgets and concurrency limits
+    #[arg(long)]
+    pub(in crate::cli) past_limits: bool,
+    /// Wait until the new run is over, and print its output
+    #[arg(long)]
+    pub(in crate::cli) wait: bool,
+    /// Longest time to wait [default: for ever]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = lengths::parse)]
+    pub(in crate::cli) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(in crate::cli) struct BackfillArgs {
+    /// Name of the task
+    pub(in crate::cli) task: Name,
+    /// First instant of the range, such as 2027-03-01, by the clocks of the task's zone
+    #[arg(long, value_name = "INSTANT", required_unless_present = "cancel")]
+    pub(in crate::cli) from: Option<String>,
+    /// End of the range, which does not belong to it [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    pub(in crate::cli) to: Option<String>,
+    /// Number of its runs that go at once, within the task's own limit
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(in crate::cli) at_once: u32,
+    /// Show what would be done, and make nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub(in crate::cli) dry_run: bool,
+    /// Make the runs without asking
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+    /// Cancel the runs of the task's backfills that have not begun
+    #[arg(long, conflicts_with_all = ["from", "to", "at_once", "dry_run", "yes"])]
+    pub(in crate::cli) cancel: bool,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -19,11 +19,13 @@ pub(in crate::cli) enum ScheduleCommand {
     Explain(ExplainArgs),
     /// Add a schedule that makes runs of a task
     #[command(
-        after_help = "Example: sexton schedule add monday-report --task report --cron '0 9 * * mon' --zone Europe/Berlin"
+        after_help = "Example: sexton schedule add monday-report --task report --cron '0 9 * * mon' --zone Europe/Berlin\n\
+                      Example: sexton schedule add welcome-4711 --type mail-welcome --every 1d --first 'in 10m'"
     )]
     Add(Box<TenantCommand<AddArgs>>),
-    /// List the schedules that were added, by key
-    #[command(after_help = "Example: sexton schedule list --task report")]
+    /// List the schedules that were added, by key, or show one of them
+    #[command(after_help = "Example: sexton schedule list --task report\n\
+                            Example: sexton schedule list monday-report")]
     List(TenantCommand<SchedulesArgs>),
     /// Show a schedule that was added
     #[command(after_help = "Example: sexton schedule show monday-report")]
@@ -97,6 +99,9 @@ pub(in crate::cli) struct AddArgs {
     /// Plugin whose task of the same name it makes runs of
     #[arg(long, group = "whose")]
     pub(in crate::cli) plugin: Option<Name>,
+    /// Type, in place of a task: `[routes]` in a manifest leads it to one
+    #[arg(long = "type", value_name = "TYPE", group = "whose")]
+    pub(in crate::cli) kind: Option<Name>,
     /// Due at the instants of this crontab(5) expression
     #[arg(long, group = "when", value_name = "CRONTAB")]
     pub(in crate::cli) cron: Option<String>,
@@ -121,6 +126,9 @@ pub(in crate::cli) struct AddArgs {
     /// No instant after this one is due
     #[arg(long, value_name = "INSTANT")]
     pub(in crate::cli) end: Option<String>,
+    /// First run at this instant, without the delay; the others follow as --cron or --every says
+    #[arg(long, short = 'a', value_name = "INSTANT", conflicts_with_all = ["at", "after_now"])]
+    pub(in crate::cli) first: Option<String>,
     /// Stop after this many runs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(in crate::cli) times: Option<u32>,
@@ -145,6 +153,9 @@ pub(in crate::cli) struct AddArgs {
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct SchedulesArgs {
+    /// Show only this schedule, with its input
+    #[arg(conflicts_with_all = ["task", "after"])]
+    pub(in crate::cli) key: Option<Name>,
     /// Only schedules of this task
     #[arg(long)]
     pub(in crate::cli) task: Option<Name>,

@@ -72,7 +72,7 @@ pub(super) fn follow(
     let mut following = Following { client, task, list, screen, seen: BTreeMap::new(), heading: None, tell, told };
     for run in following.begun()? {
         // A run that began after the latest one was queried is shown from its start.
-        if latest.is_some_and(|latest| run.id < latest.id) {
+        if latest.is_some_and(|latest| run.id != latest.id && run.claimed_at <= latest.claimed_at) {
             // Earlier runs are history. Of a running one, the current attempt is shown.
             let over = run.attempt - u32::from(run.state == RunState::Running);
             following.seen.insert(run.id, Seen { shown: over, tried: over, going: false });

@@ -28,6 +28,7 @@ const FILES: &[(&str, &str)] = carried![
     "sdk/src/output.rs",
     "sdk/src/request.rs",
     "sdk/src/schedule.rs",
+    "sdk/src/schedule/recurring.rs",
     "sdk/src/sections.rs",
     "sdk/src/settings.rs",
     "wit/cache.wit",

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use sexton_domain::time::Timestamp;
-use sexton_store::EntryInfo;
+use sexton_store::{EntryHistory, EntryInfo, VersionInfo};
+
+/// The most earlier versions that are kept of an entry.
+pub const MOST_KEPT: u32 = sexton_store::MOST_KEPT;
 
 /// `GET /v1/cache`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +39,46 @@ impl From<EntryInfo> for EntryShape {
     }
 }
 
-/// `PUT /v1/cache/{key}`.
+/// `GET /v1/cache-history/{key}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EntryHistoryShape {
+    /// The key.
+    pub key: String,
+    /// The number of earlier versions that are kept beside the current one.
+    pub keep: u32,
+    /// The current version, and then the kept ones from the latest to the earliest.
+    pub versions: Vec<VersionShape>,
+}
+
+impl EntryHistoryShape {
+    /// Returns the history of the entry `key`.
+    pub fn of(key: String, history: EntryHistory) -> Self {
+        let EntryHistory { keep, versions } = history;
+        Self { key, keep, versions: versions.into_iter().map(VersionShape::from).collect() }
+    }
+}
+
+/// A version of an entry, without its value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VersionShape {
+    /// The version.
+    pub version: u64,
+    /// The bytes of the value.
+    pub size: u64,
+    /// The instant at which it was set.
+    pub set_at: Timestamp,
+    /// The instant at which it expires; `None` is never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<VersionInfo> for VersionShape {
+    fn from(info: VersionInfo) -> Self {
+        let VersionInfo { version, size, set_at, expires_at } = info;
+        Self { version, size, set_at, expires_at }
+    }
+}
+
+/// `PUT /v1/cache/{key}` and `POST /v1/cache-restore/{key}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EntryWritten {
     /// The key.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use sexton_domain::task::{Budget, Directory, Grants, HttpHost, Pattern};
+use sexton_domain::task::{Budget, Directory, Grants, HttpHost, Keep, Pattern};
 
 /// Limits of all runs of a task on one host together. Without a number there is no limit.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -29,6 +29,9 @@ pub struct GrantsShape {
     pub locks: Vec<String>,
     /// The cache keys that it may read and write.
     pub cache: Vec<String>,
+    /// The cache keys of which earlier versions are kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<KeepShape>,
     /// The tasks of its tenant that it may enqueue.
     pub schedule: Vec<String>,
     /// The hosts that it may send HTTP requests to.
@@ -39,15 +42,32 @@ pub struct GrantsShape {
 
 impl From<Grants> for GrantsShape {
     fn from(grants: Grants) -> Self {
-        let Grants { locks, cache, schedule, http, directories } = grants;
+        let Grants { locks, cache, keep, schedule, http, directories } = grants;
         let names = |patterns: Vec<Pattern>| patterns.into_iter().map(|Pattern(text)| text).collect();
         Self {
             locks: names(locks),
             cache: names(cache),
+            keep: keep.into_iter().map(KeepShape::from).collect(),
             schedule: names(schedule),
             http: http.into_iter().map(HttpHostShape::from).collect(),
             directories: directories.into_iter().map(DirectoryShape::from).collect(),
         }
+    }
+}
+
+/// Cache keys of which earlier versions are kept when the task writes them.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeepShape {
+    /// The keys.
+    pub keys: String,
+    /// The number of earlier versions that are kept.
+    pub versions: u32,
+}
+
+impl From<Keep> for KeepShape {
+    fn from(keep: Keep) -> Self {
+        let Keep { keys: Pattern(keys), versions } = keep;
+        Self { keys, versions }
     }
 }
 

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::attempts::AttemptShape;
+use super::inputs::InputShape;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{Cause, HeldBack, Outcome, RunId, RunState};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 use sexton_store::RunInfo;
+use sexton_store::views::{Child, ChildKind};
 
 /// `GET /v1/runs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +30,61 @@ pub struct RunDetail {
     /// The input of the run.
     #[serde(default)]
     pub input: InputShape,
+    /// The first hundred runs that came of it, in the order in which they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildShape>,
+    /// Whether there are more of them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub children_cut: bool,
+}
+
+/// A run that came of another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChildShape {
+    /// The run.
+    pub run: RunId,
+    /// Its task.
+    pub task: Name,
+    /// The state of the run.
+    pub state: RunState,
+    /// The way in which it came of the other run.
+    pub kind: ChildKindShape,
+    /// The instant at which it was made.
+    pub created_at: Timestamp,
+}
+
+/// The way in which a run came of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChildKindShape {
+    /// The other run enqueued it.
+    Enqueued,
+    /// The other run continues in it.
+    Continuation,
+    /// A person repeats the other run.
+    Rerun,
+}
+
+impl ChildKindShape {
+    /// Returns the word, which is the same as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enqueued => "enqueued",
+            Self::Continuation => "continuation",
+            Self::Rerun => "rerun",
+        }
+    }
+}
+
+impl From<Child> for ChildShape {
+    fn from(child: Child) -> Self {
+        let kind = match child.kind {
+            ChildKind::Enqueued => ChildKindShape::Enqueued,
+            ChildKind::Continuation => ChildKindShape::Continuation,
+            ChildKind::Rerun => ChildKindShape::Rerun,
+        };
+        Self { run: child.run, task: child.task.task, state: child.state, kind, created_at: child.created_at }
+    }
 }
 
 /// A run.
@@ -57,11 +114,11 @@ pub struct RunShape {
     pub attempt: u32,
     /// The number of attempts that failed.
     pub failures: u32,
-    /// The run that enqueued it.
+    /// The run that it came of: that enqueued it, or that it repeats.
     pub parent: Option<RunId>,
     /// The host that has it, or had it last.
     pub host: Option<String>,
-    /// The outcome of the last attempt.
+    /// The outcome of the last attempt, or `skipped` if the run was skipped before it had one.
     pub outcome: Option<Outcome>,
     /// The message of the last attempt, or the reason why the run was skipped.
     pub message: Option<String>,
@@ -79,6 +136,12 @@ pub struct RunShape {
     /// The instant since which it is held back because it is suspected of killing its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspected_at: Option<Timestamp>,
+    /// The run that it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reruns: Option<RunId>,
+    /// Whether a backfill made it, for an instant that had passed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub backfill: bool,
     /// The reason why a waiting run does not start, for programs: a limit, a suspicion, or no host that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBackShape>,
@@ -87,6 +150,11 @@ pub struct RunShape {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl RunShape {
@@ -121,6 +189,8 @@ impl From<RunInfo> for RunShape {
             why: run.why,
             deaths: run.deaths,
             suspected_at: run.suspected_at,
+            reruns: run.parent.filter(|_| run.cause == Cause::Demand),
+            backfill: run.at_once.is_some(),
             held_back: None,
         }
     }
@@ -142,36 +212,7 @@ impl From<HeldBack> for HeldBackShape {
     }
 }
 
-/// The beginning of a run's input; `GET /v1/runs/{run}/input` has all of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct InputShape {
-    /// The size of the input in bytes.
-    pub bytes: usize,
-    /// The first 4 KiB; `None` if they are not text.
-    pub text: Option<String>,
-    /// Whether the input is longer.
-    pub cut: bool,
-}
-
-impl InputShape {
-    /// The bytes that are shown.
-    const SHOWN: usize = 4 << 10;
-
-    /// Returns the beginning of `input`.
-    pub fn of(input: &[u8]) -> Self {
-        let cut = input.len() > Self::SHOWN;
-        let shown = &input[..input.len().min(Self::SHOWN)];
-        let text = match std::str::from_utf8(shown) {
-            Ok(text) => Some(text),
-            // A character may have been cut in two.
-            Err(error) if cut && error.error_len().is_none() => std::str::from_utf8(&shown[..error.valid_up_to()]).ok(),
-            Err(_) => None,
-        };
-        Self { bytes: input.len(), text: text.map(str::to_owned), cut }
-    }
-}
-
-/// `POST /v1/tasks/{task}/runs`.
+/// `POST /v1/tasks/{task}/runs` and `POST /v1/runs/{run}/rerun`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Triggered {
     /// The run.
@@ -197,6 +238,18 @@ pub struct Triggered {
     /// The reason why the run does not start here even if it is forced: a signal paused this host, or it is draining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBackShape>,
+    /// The run that it repeats, and the task of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reruns: Option<Repeated>,
+}
+
+/// A run that another repeats.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Repeated {
+    /// The run.
+    pub run: RunId,
+    /// Its task.
+    pub task: Name,
 }
 
 /// `POST /v1/runs/{run}/kill`.

@@ -24,7 +24,10 @@ pub struct ScheduleRequest {
     /// The task whose runs it makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// The same, for a plugin whose only task has its name.
+    /// The type, in place of the task: routes of manifests lead it to one.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The task, for a plugin whose only task has its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
     /// Due at the instants of this crontab(5) expression.
@@ -52,6 +55,9 @@ pub struct ScheduleRequest {
     /// No instant after this one is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<String>,
+    /// The instant of the first run, which starts without the delay; the others follow as `cron` or `every` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
     /// The most runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
@@ -80,8 +86,8 @@ pub struct ScheduleRequest {
 
 impl From<ScheduleRequest> for Request {
     fn from(body: ScheduleRequest) -> Self {
-        let ScheduleRequest { cron, every, at, after_now, zone, delay, start, end, times, .. } = body;
-        Self { cron, every, at, after_now, zone, delay, start, end, times }
+        let ScheduleRequest { cron, every, at, after_now, zone, delay, start, end, first, times, .. } = body;
+        Self { cron, every, at, after_now, zone, delay, start, end, first, times }
     }
 }
 
@@ -128,7 +134,7 @@ pub struct AddedSchedules {
 pub enum ScheduleState {
     /// The schedule is active.
     Active,
-    /// The task of the schedule is missing. No runs are made until it is back.
+    /// The task of the schedule is missing, or no route leads its type to one. No runs are made until there is one.
     Resting,
     /// The task is paused. Instants during the pause are left out.
     Paused,
@@ -148,15 +154,17 @@ impl ScheduleState {
     }
 }
 
-/// An added schedule. Its data may hold secrets, so only their size is shown.
+/// An added schedule. Its data may hold secrets, so only their size is shown, unless one schedule is asked for by its
+/// key.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ScheduleShape {
     /// Its key, unique within its tenant.
     pub key: Name,
     /// The tenant.
     pub tenant: Name,
-    /// The task whose runs it makes.
-    pub task: Name,
+    /// The task whose runs it makes; `None` while no route leads its type to one.
+    #[serde(default)]
+    pub task: Option<Name>,
     /// The version, greater after every change.
     pub version: u64,
     /// The state of the schedule.
@@ -188,18 +196,104 @@ pub struct ScheduleShape {
     /// The reason why it makes no runs although instants pass, for people: the clock was set back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_back: Option<String>,
+    /// Its type, if it has one in place of a task.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Name>,
+    /// The reason why it rests, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The instant of the first run, if it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// The task whose run added it; `None` if a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_by: Option<Name>,
+    /// Its data, if the schedule was asked for by its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataShape>,
+}
+
+/// The most bytes of its data that a schedule shows.
+pub const MOST_DATA: usize = 16 << 10;
+
+/// The data of a schedule, by the kind of its content.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum DataShape {
+    /// The data is JSON.
+    Json {
+        /// The value.
+        json: serde_json::Value,
+    },
+    /// The data is other text.
+    Text {
+        /// The text, or its beginning.
+        text: String,
+        /// Whether there is more of it than is shown.
+        cut: bool,
+    },
+    /// The data is no text.
+    Binary {
+        /// The bytes, or the first ones, in hexadecimal digits.
+        hex: String,
+        /// Whether there are more of them than are shown.
+        cut: bool,
+    },
+}
+
+impl DataShape {
+    /// Returns the first `bytes` of data that has `size` bytes.
+    pub fn of(bytes: &[u8], size: u64) -> Self {
+        let cut = (bytes.len() as u64) < size;
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => Some(text),
+            // The cut may go through a character.
+            Err(e) if cut && e.error_len().is_none() => std::str::from_utf8(&bytes[..e.valid_up_to()]).ok(),
+            Err(_) => None,
+        };
+        let Some(text) = text else {
+            let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            return Self::Binary { hex, cut };
+        };
+        match serde_json::from_str(text) {
+            Ok(json) if !cut => Self::Json { json },
+            _ => Self::Text { text: text.to_owned(), cut },
+        }
+    }
+}
+
+/// The task that a schedule leads to at this moment, and why it makes no runs, if it does not.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The task.
+    pub task: Option<Name>,
+    /// The state.
+    pub state: ScheduleState,
+    /// The reason why it rests.
+    pub reason: Option<String>,
 }
 
 impl ScheduleShape {
+    /// Returns the names of the task and the type, for people.
+    pub fn whose(&self) -> String {
+        match (&self.task, &self.kind) {
+            (Some(task), None) => task.to_string(),
+            (Some(task), Some(kind)) => format!("{task} (type {kind})"),
+            (None, Some(kind)) => format!("type {kind}"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Returns the state of `info` and its definition at `now`.
-    pub fn of(info: &ScheduleInfo, definition: &Definition, state: ScheduleState, now: Timestamp) -> Self {
+    pub fn of(info: &ScheduleInfo, definition: &Definition, standing: Standing, now: Timestamp) -> Self {
+        let Standing { task, state, reason } = standing;
         let cursor = plausible(Some(info.cursor), now).unwrap_or(now);
         let from = cursor.max(now.minus(Duration::from_millis(1)));
         let next = definition.next_after(from);
         Self {
             key: info.key.key.clone(),
             tenant: info.key.tenant.clone(),
-            task: info.task.clone(),
+            task,
             version: info.version,
             state,
             trigger: TriggerShape::of(&definition.trigger),
@@ -213,13 +307,18 @@ impl ScheduleShape {
                 at,
                 local: local(at, definition.zone),
                 mark: explain::mark(&definition.plan(), from, at).as_ref().map(MarkShape::of),
-                starts_at: Some(at.plus(definition.delay)).filter(|starts| *starts > at),
+                starts_at: Some(at.plus(definition.delay_of(at))).filter(|starts| *starts > at),
             }),
             fired: info.fired,
             skipped: info.skipped,
             created_at: info.created_at,
             finished_at: info.finished_at,
             set_back: timing::set_back_added(info, definition.zone, now),
+            kind: info.target.kind().cloned(),
+            reason,
+            first: definition.first,
+            added_by: info.added_by.clone(),
+            data: None,
         }
     }
 }

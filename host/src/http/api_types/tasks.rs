@@ -4,15 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::following::Following;
 use super::grants::{BudgetShape, GrantsShape};
+use super::locks::LockMode;
 use super::millis;
 use super::runs::HeldBackShape;
 use super::schedule::MarkShape;
+use super::statistics::StatisticsShape;
 use super::timing::{self, Around};
 use sexton_domain::lengths;
 use sexton_domain::pause::{PausedBy, Pauses};
 use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::schedule::{CatchUp, Cooldowns, Pace, Trigger, explain};
-use sexton_domain::task::{Limits, Name, Overlap, Task};
+use sexton_domain::task::{IfHeld, Limits, Name, Overlap, Pattern, Task, TaskLock};
 use sexton_domain::time::Timestamp;
 use sexton_store::{LatestRuns, RunInfo, TaskState};
 
@@ -78,7 +80,7 @@ pub struct TaskSummary {
     /// The labels that a host must have to run it; empty if every host may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs_on: Vec<Name>,
-    /// Its latest run that has begun: the run with the greatest id of those that ever started.
+    /// Its latest run that has begun: the one whose latest attempt began last, whatever its id is.
     pub last: Option<LastRun>,
     /// The run that starts next of those that wait and have not begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +164,9 @@ pub struct TaskDetail {
     pub pause_after: Option<u32>,
     /// The longest time for which it is held back if it crashes again and again; `None` if it is not.
     pub brake_ms: Option<u64>,
+    /// The lock that each run holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<TaskLockShape>,
     /// Limits of one attempt.
     pub limits: LimitsShape,
     /// Limits of all runs together.
@@ -176,6 +181,51 @@ pub struct TaskDetail {
     pub env: Vec<String>,
     /// The bytes of the input of runs that bring none.
     pub input_bytes: usize,
+    /// Sums over its runs in a window of time.
+    pub statistics: StatisticsShape,
+    /// The types of added schedules that routes lead to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
+}
+
+/// The part of a [`TaskDetail`] that the command line reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TaskInTime {
+    /// The summary that lists show.
+    #[serde(flatten)]
+    pub summary: TaskSummary,
+    /// The schedule in words.
+    pub words: String,
+    /// Sums over its runs in a window of time.
+    pub statistics: StatisticsShape,
+}
+
+/// The lock that each run of a task holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskLockShape {
+    /// The name.
+    pub name: String,
+    /// The mode in which it is held.
+    pub mode: LockMode,
+    /// The time for which a run waits for it.
+    pub wait_ms: u64,
+    /// The end of a run that does not get it: `skip`, `fail` or `succeed`.
+    pub if_held: &'static str,
+}
+
+impl TaskLockShape {
+    fn of(lock: &TaskLock) -> Self {
+        Self {
+            name: lock.name.clone(),
+            mode: lock.mode.into(),
+            wait_ms: millis(lock.wait),
+            if_held: match lock.if_held {
+                IfHeld::Skip => "skip",
+                IfHeld::Fail => "fail",
+                IfHeld::Succeed => "succeed",
+            },
+        }
+    }
 }
 
 /// Retries of failed attempts.
@@ -198,8 +248,17 @@ pub struct Retry {
 pub struct LimitsShape {
     /// The time from the start of the attempt to its end.
     pub deadline_ms: u64,
-    /// The time from the notice that it must end to the interruption, for a guest that can receive the notice.
+    /// The time for which it may send and receive nothing; `None` if there is no such bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
+    /// The time from the instant at which it must end to the interruption, for a guest that can hear of its end.
     pub grace_ms: u64,
+    /// The part of that time after which it is asked to end.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub ask_ms: u64,
+    /// The part of that time after which it is asked once more, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insist_ms: Option<u64>,
     /// Units of fuel.
     pub fuel: u64,
     /// Bytes of memory: linear memory, and what the host holds for the guest.
@@ -314,7 +373,7 @@ impl TaskSummary {
 
 impl TaskDetail {
     /// Returns `task` in full.
-    pub fn of(task: &Task, state: &TaskState, summary: TaskSummary) -> Self {
+    pub fn of(task: &Task, state: &TaskState, summary: TaskSummary, statistics: StatisticsShape) -> Self {
         Self {
             summary,
             words: explain::words(&task.plan()),
@@ -334,6 +393,7 @@ impl TaskDetail {
             },
             pause_after: task.supervision.pause_after,
             brake_ms: task.supervision.brake.map(millis),
+            lock: task.lock.as_ref().map(TaskLockShape::of),
             limits: LimitsShape::of(&task.limits),
             budget: task.budget.into(),
             grants: task.grants.clone().into(),
@@ -341,15 +401,25 @@ impl TaskDetail {
             settings: task.settings.keys().cloned().collect(),
             env: task.env.keys().cloned().collect(),
             input_bytes: task.input.len(),
+            statistics,
+            types: task.types.iter().map(|Pattern(types)| types.clone()).collect(),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 impl LimitsShape {
     fn of(limits: &Limits) -> Self {
         Self {
             deadline_ms: millis(limits.deadline),
-            grace_ms: millis(limits.grace),
+            idle_ms: limits.idle.map(millis),
+            grace_ms: millis(limits.ladder.end),
+            ask_ms: millis(limits.ladder.ask),
+            insist_ms: limits.ladder.insist.map(millis),
             fuel: limits.fuel,
             memory: limits.memory,
             table_elements: limits.table_elements,

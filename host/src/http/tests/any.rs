@@ -49,6 +49,7 @@ const ROUTES: &[&str] = &[
     "/v1/tasks/{}/pause",
     "/v1/tasks/{}/resume",
     "/v1/tasks/{}/result",
+    "/v1/tasks/{}/backfill",
     "/v1/runs",
     "/v1/runs/{}",
     "/v1/runs/{}/wait",
@@ -57,11 +58,14 @@ const ROUTES: &[&str] = &[
     "/v1/runs/{}/profile",
     "/v1/runs/{}/output",
     "/v1/runs/{}/kill",
+    "/v1/runs/{}/rerun",
     "/v1/schedules",
     "/v1/schedules/{}",
     "/v1/schedules/{}/reset",
     "/v1/cache",
     "/v1/cache/{}",
+    "/v1/cache-history/{}",
+    "/v1/cache-restore/{}",
 ];
 
 const PARAMETERS: &[&str] = &[
@@ -78,6 +82,8 @@ const PARAMETERS: &[&str] = &[
     "now",
     "timeout",
     "follow",
+    "version",
+    "keep",
     "samples",
     "apart_ms",
     "for_ms",
@@ -89,6 +95,12 @@ const PARAMETERS: &[&str] = &[
     "count",
     "text",
     "schedule",
+    "since",
+    "of_run",
+    "from",
+    "to",
+    "at_once",
+    "dry_run",
 ];
 
 const HEADERS: &[&str] = &[

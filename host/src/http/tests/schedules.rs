@@ -1,6 +1,7 @@
 //! Tests added schedules, at an instant that does not move.
 
 use super::*;
+use sexton_domain::task::Pattern;
 use sexton_store::added::{AddSchedule, AddedSchedules as _, ScheduleFilter};
 
 impl Rig {
@@ -23,8 +24,9 @@ async fn a_schedule_says_when_it_is_due_in_its_zone() {
     assert_eq!((made.status, made.header("location")), (StatusCode::CREATED, "/v1/schedules/noon"));
     let made = made.json();
     assert_eq!((&made["effect"], &made["schedule"]["trigger"]["text"]), (&json!("added"), &json!("cron 0 12 * * *")));
-    let schedule = rig.get("/v1/schedules/noon").await.json();
-    assert_eq!(schedule, made["schedule"]);
+    let mut schedule = rig.get("/v1/schedules/noon").await.json();
+    let data = schedule.as_object_mut().and_then(|schedule| schedule.remove("data"));
+    assert_eq!((data, &schedule), (Some(json!({"type": "json", "json": {"n": 1}})), &made["schedule"]));
     // Noon in Berlin is 11:00 in UTC. It is 10:00 now, and the start is a day ahead.
     let next = json!({"at": "2026-11-23T11:00:00.000Z", "local": "2026-11-23T12:00:00+01:00", "starts_at": "2026-11-23T11:01:30.000Z"});
     assert_eq!(schedule["next"], next);
@@ -118,6 +120,34 @@ async fn pages_of_schedules_follow_one_another() {
 }
 
 #[tokio::test]
+async fn a_schedule_with_a_type_rests_with_its_reason_until_a_task_takes_the_type() {
+    let rig = Rig::new();
+    let body = json!({"type": "mail-a", "every": "1h", "first": "2026-11-22T10:30:00Z", "data": {"to": 1}});
+
+    let made = rig.put_schedule("k", &body).await;
+    let rests = rig.get("/v1/schedules/k").await.json();
+    rig.catalog.change(|tasks| {
+        let mut task = Task::clone(&task("hello", Trigger::OnDemand));
+        task.types = vec![Pattern("mail-*".to_owned())];
+        tasks.insert(task.key.clone(), Arc::new(task));
+    });
+    let goes = rig.get("/v1/schedules/k").await.json();
+    let listed = rig.get("/v1/schedules").await.json()["schedules"][0].clone();
+
+    assert_eq!(made.status, StatusCode::CREATED);
+    let note = made.json()["notes"][0].as_str().expect("a note").to_owned();
+    assert!(note.starts_with("no manifest has a route for the type `mail-a`"), "{note}");
+    assert_eq!((&rests["state"], &rests["task"], &rests["type"]), (&json!("resting"), &Value::Null, &json!("mail-a")));
+    assert_eq!(rests["reason"], "no manifest has a route for the type `mail-a`");
+    assert_eq!(rests["data"], json!({"type": "json", "json": {"to": 1}}));
+    assert_eq!((&goes["state"], &goes["task"], goes.get("reason")), (&json!("active"), &json!("hello"), None));
+    assert_eq!((&goes["first"], &goes["next"]["at"]), (&json!("2026-11-22T10:30:00.000Z"), &goes["first"]));
+    assert_eq!((listed.get("data"), &listed["data_bytes"]), (None, &json!(8)), "a list shows no data");
+    let two = rig.put_schedule("x", &json!({"type": "mail-a", "task": "hello", "every": "1h"})).await;
+    assert_eq!((two.status, &two.json()["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("bad-schedule")));
+}
+
+#[tokio::test]
 async fn the_payload_of_runs_is_called_data_or_input() {
     let rig = Rig::new();
     let of = |word: &str| json!({"task": "hello", "every": "1h", word: {"n": 1}});
@@ -140,13 +170,14 @@ async fn a_schedule_ahead_of_the_clock_shows_that_until_it_is_reset() {
     let ahead = Timestamp::from_millis(schedule.cursor.as_millis() + 86_400_000);
     let add = AddSchedule {
         key: schedule.key.clone(),
-        task: schedule.task.clone(),
+        target: schedule.target.clone(),
         definition: schedule.definition.clone(),
         // The schedule differs, because the same schedule again would change nothing.
         data: Some(b"other".to_vec()),
         cursor: ahead,
         replace: true,
         version: None,
+        guest: None,
         now: ahead,
     };
     rig.store.add_schedule(add).await.expect("its key is free");
@@ -176,5 +207,5 @@ async fn a_schedule_ahead_of_the_clock_shows_that_until_it_is_reset() {
 }
 
 fn all_schedules() -> ScheduleFilter {
-    ScheduleFilter { tenant: Name::default_tenant(), task: None, after: None, limit: 9 }
+    ScheduleFilter { tenant: Name::default_tenant(), task: None, by_tasks: false, after: None, limit: 9 }
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::machine::host_pause::HostPause;
+use sexton_domain::schedule::routes::{NoRoute, Routes};
 use sexton_domain::schedule::{AddedDue, Definition, SET_BACK};
 use sexton_domain::task::Task;
 use sexton_domain::time::{Clock, Timestamp};
@@ -23,7 +24,7 @@ use sexton_runtime::catalog::{Catalog, Tasks};
 use sexton_store::Store;
 use sexton_store::added::{DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleProgress};
 use sexton_system::supervisor::{rests, works};
-use timer_heap::{Plan, Slot, Timer, TimerHeap};
+use timer_heap::{Owner, Plan, Slot, Timer, TimerHeap};
 
 /// The longest sleep, and the interval at which changes by other hosts are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -166,8 +167,8 @@ impl AddedSchedules {
 
     /// Resumes schedules whose task is back.
     fn wake(&self, known: &mut Known) {
-        let tasks = self.catalog.tasks();
-        let woken = known.timetable.wake(|key| tasks.contains_key(key), self.clock.now());
+        let (tasks, routes) = (self.catalog.tasks(), self.catalog.routes());
+        let woken = known.timetable.wake(|owner| task_of(owner, &tasks, &routes).is_ok(), self.clock.now());
         if woken > 0 {
             info!(schedules = woken, "{woken} added schedule(s) continue, because their task exists again");
         }
@@ -187,8 +188,8 @@ impl AddedSchedules {
             if slots.is_empty() {
                 break;
             }
-            let tasks = self.catalog.tasks();
-            let batch = Batch::of(known, &tasks, slots, now);
+            let (tasks, routes) = (self.catalog.tasks(), self.catalog.routes());
+            let batch = Batch::of(known, (&tasks, &routes), slots, now);
             self.fire(known, batch).await;
         }
         known.timetable.next().map_or(LOOK_AGAIN, |at| at.since(self.clock.now()).min(LOOK_AGAIN))
@@ -216,6 +217,17 @@ impl AddedSchedules {
     }
 }
 
+/// Returns the task whose runs schedules of `owner` make.
+///
+/// # Errors
+///
+/// [`NoRoute`] if there is none at this moment.
+fn task_of(owner: &Owner, tasks: &Tasks, routes: &Routes) -> Result<Arc<Task>, NoRoute> {
+    let (tenant, target) = owner;
+    let key = routes.task_of(tenant, target)?;
+    tasks.get(&key).map(Arc::clone).ok_or(NoRoute::NoTask(key.task))
+}
+
 /// Schedules that fire together, and their slots.
 struct Batch {
     fire: FireAdded,
@@ -224,20 +236,26 @@ struct Batch {
 
 impl Batch {
     /// Collects what `slots` call for. Schedules whose task is missing rest; those with nothing to do are put back.
-    fn of(known: &mut Known, tasks: &Tasks, slots: Vec<Slot>, now: Timestamp) -> Self {
+    fn of(known: &mut Known, catalog: (&Tasks, &Routes), slots: Vec<Slot>, now: Timestamp) -> Self {
         let mut batch = Self { fire: FireAdded { tasks: Vec::new(), due: Vec::new(), now }, slots: Vec::new() };
-        let mut places: HashMap<u32, Option<(usize, Arc<Task>)>> = HashMap::new();
+        let (tasks, routes) = catalog;
+        let mut places: HashMap<u32, Result<(usize, Arc<Task>), NoRoute>> = HashMap::new();
         for slot in slots {
             let Some(timer) = known.timetable.at(slot) else { continue };
-            let place = places.entry(timer.task).or_insert_with(|| {
-                let task = Arc::clone(tasks.get(known.timetable.task(timer.task))?);
+            let place = places.entry(timer.owner).or_insert_with(|| {
+                let task = task_of(known.timetable.owner(timer.owner), tasks, routes)?;
                 let start_within = task.timing.start_within;
                 batch.fire.tasks.push(RunDefaults { key: task.key.clone(), input: task.input.clone(), start_within });
-                Some((batch.fire.tasks.len() - 1, task))
+                Ok((batch.fire.tasks.len() - 1, task))
             });
-            let Some((place, task)) = place else {
-                known.timetable.rest(slot);
-                continue;
+            let (place, task) = match place {
+                Ok(place) => place,
+                Err(why) => {
+                    if known.timetable.rest(slot) {
+                        warn!("Added schedules wait: {why}");
+                    }
+                    continue;
+                }
             };
             let looked = timer.look(task, now);
             match looked {
@@ -257,7 +275,7 @@ impl Batch {
 impl Known {
     /// Puts a schedule on the timetable as the store has it, or removes it.
     fn apply(&mut self, loaded: &LoadedSchedule, now: Timestamp) {
-        let LoadedSchedule { id, version, progress, ref task, .. } = *loaded;
+        let LoadedSchedule { id, version, progress, ref tenant, ref target, .. } = *loaded;
         let progress = progress.plausible(now);
         self.version = self.version.max(version);
         if loaded.deleted {
@@ -265,12 +283,12 @@ impl Known {
         }
         match self.timetable.plan(&loaded.definition) {
             Ok(plan) => {
-                let place = self.timetable.task_place(task);
-                self.timetable.put(id, version, progress, plan, place);
+                let owner = self.timetable.owner_place((tenant.clone(), target.clone()));
+                self.timetable.put(id, version, progress, plan, owner);
             }
             Err(error) => {
                 self.timetable.forget(id);
-                warn!(schedule.id = id, task.name = %task, error = %error, "Ignored an added schedule of `{task}`: {error}");
+                warn!(schedule.id = id, task.name = %target, error = %error, "Left an added schedule of `{target}` out: {error}");
             }
         }
     }
@@ -316,7 +334,9 @@ impl Timer {
     fn due(&self, task: usize, looked: AddedDue) -> DueSchedule {
         let (delay, times) = match &self.plan {
             Plan::At(_) => (Duration::ZERO, None),
-            Plan::Shared(definition) => (definition.delay, definition.times),
+            Plan::Shared(definition) => {
+                (looked.fire.map_or(definition.delay, |at| definition.delay_of(at)), definition.times)
+            }
         };
         DueSchedule {
             id: self.id,

@@ -4,18 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::ops::tests::Rig;
+use crate::ops::tests::{Rig, caller};
 use crate::testkit::{granted_task as task, grants, task_key};
 use sexton_domain::run::Cause;
-use sexton_domain::task::Grants;
 use sexton_domain::tenant::{TenantLimits, Tenants};
 use sexton_domain::time::Timestamp;
 use sexton_store::rules::runs::RequestKey;
-
-/// Creates the caller `name` in the run `run`, with `grants`.
-fn caller(name: &str, run: i64, grants: Grants) -> Caller {
-    Caller { task: Arc::new(task(name, grants)), run: RunId(run) }
-}
 
 /// Creates a caller that may ask for runs of all tasks.
 fn usual() -> Caller {
@@ -62,7 +56,8 @@ async fn a_task_of_another_tenant_is_not_known() {
     let mut stranger = task("caller", grants(&["*"]));
     stranger.key.tenant = Name::new("acme").unwrap();
 
-    let refused = rig.ops.request_run(&Caller { task: Arc::new(stranger), run: RunId(1) }, asked("other")).await;
+    let stranger = Caller { task: Arc::new(stranger), ..usual() };
+    let refused = rig.ops.request_run(&stranger, asked("other")).await;
 
     assert!(matches!(refused, Err(RunRefused::NoTask)), "{refused:?}");
 }

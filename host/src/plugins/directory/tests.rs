@@ -12,8 +12,15 @@ fn runtime(place: &Path) -> Arc<Runtime> {
     let store = SqliteStore::open(place.join("store.db"), &SqliteOptions::default()).unwrap();
     let (tenants, clock) = (Arc::new(Tenants::only_default(1 << 20)), Arc::new(SystemClock));
     let ops = Ops::new("one".to_owned(), store.clone(), Arc::default(), Arc::clone(&tenants), clock.clone());
-    let services =
-        Services { store, clock, run_requests: Arc::new(ops), tenants, lock_waits: Arc::default(), virtual_time: None };
+    let services = Services {
+        store,
+        clock,
+        run_requests: Arc::new(ops.clone()),
+        schedule_requests: Arc::new(ops),
+        tenants,
+        lock_waits: Arc::default(),
+        virtual_time: None,
+    };
     let config = RuntimeConfig {
         code_cache: place.join("code"),
         guest_threads: 1,

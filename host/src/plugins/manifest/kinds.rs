@@ -10,7 +10,7 @@ use schemars::{Schema, json_schema};
 use crate::config::kinds::{Kind, Period, Scalar};
 use sexton_domain::schedule::instant_parser::{AbsoluteInstant, BadInstantText};
 use sexton_domain::schedule::{CatchUp, Dst, Trigger, parse, zone_named};
-use sexton_domain::task::{HttpHost, Overlap, Pattern};
+use sexton_domain::task::{HttpHost, IfHeld, LockMode, Overlap, Pattern};
 
 /// A crontab(5) expression.
 pub(super) struct Cron;
@@ -185,6 +185,72 @@ fn counted(text: &str, word: &str, most: u32) -> Option<u32> {
     digits.parse().ok().filter(|n| plain && (1..=most).contains(n))
 }
 
+/// The longest name that guests may use, in bytes.
+const LONGEST_NAME: usize = 256;
+
+/// The name of a lock.
+pub(super) struct LockNames;
+
+impl Kind for LockNames {
+    type Value = String;
+
+    fn check(scalar: Scalar) -> Result<String, String> {
+        let text = scalar.text("the name of a lock")?;
+        if text.is_empty() || text.len() > LONGEST_NAME || text.contains('*') || text.chars().any(char::is_control) {
+            let text = Scalar::Text(text);
+            return Err(format!("{text} is not the name of a lock; write 1 to {LONGEST_NAME} bytes without `*`"));
+        }
+        Ok(text)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": "^[^*]*$" })
+    }
+}
+
+/// `exclusive` or `shared`.
+pub(super) struct LockModes;
+
+impl Kind for LockModes {
+    type Value = LockMode;
+
+    fn check(scalar: Scalar) -> Result<LockMode, String> {
+        const WRITE: &str = "\"exclusive\" or \"shared\"";
+        let text = scalar.text(WRITE)?;
+        match text.as_str() {
+            "exclusive" => Ok(LockMode::Exclusive),
+            "shared" => Ok(LockMode::Shared),
+            _ => Err(format!("{} is not a way to hold a lock; write {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(exclusive|shared)$" })
+    }
+}
+
+/// `skip`, `fail` or `succeed`.
+pub(super) struct IfHelds;
+
+impl Kind for IfHelds {
+    type Value = IfHeld;
+
+    fn check(scalar: Scalar) -> Result<IfHeld, String> {
+        const WRITE: &str = "\"skip\", \"fail\" or \"succeed\"";
+        let text = scalar.text(WRITE)?;
+        match text.as_str() {
+            "skip" => Ok(IfHeld::Skip),
+            "fail" => Ok(IfHeld::Fail),
+            "succeed" => Ok(IfHeld::Succeed),
+            _ => Err(format!("{} is nothing that a run can become; write {WRITE}", Scalar::Text(text))),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(skip|fail|succeed)$" })
+    }
+}
+
 /// A name, or a prefix of names with a `*` at its end.
 pub(super) struct Names;
 
@@ -192,8 +258,7 @@ impl Kind for Names {
     type Value = Pattern;
 
     fn check(scalar: Scalar) -> Result<Pattern, String> {
-        // The length of the longest name that guests may use, and a star.
-        const LONGEST: usize = 257;
+        const LONGEST: usize = LONGEST_NAME + 1; // with a star
         let text = scalar.text("a name, or the beginning of names and `*`")?;
         let name = text.strip_suffix('*').unwrap_or(&text);
         if text.is_empty() || text.len() > LONGEST || name.contains('*') || name.chars().any(char::is_control) {

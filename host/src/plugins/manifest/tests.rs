@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use super::*;
 use sexton_domain::schedule::{CatchUp, Crontab, Timing};
 use sexton_domain::schedule::{Cooldowns, Link, OnFailure, Pace};
-use sexton_domain::task::{Budget, HttpHost, Pattern, TaskKey};
+use sexton_domain::task::{Budget, HttpHost, Keep, Pattern, TaskKey};
 use sexton_domain::time::Timestamp;
 
 mod broken;
 mod reference;
+mod routes;
 
 fn parse(text: &str) -> Manifest {
     Manifest::parse("front.toml", text).unwrap_or_else(|e| panic!("{e}"))
@@ -41,6 +42,7 @@ start-within = "4m"
 pause-after = 5
 brake = "30s"
 runs-on = ["gpu", "eu-1"]
+lock = { name = "ledger", mode = "shared", wait = "10s", if-held = "succeed" }
 input-json = { remotes = ["a", "b"], since = 2026-01-01T00:00:00Z, share = 0.5 }
 args = ["-v"]
 env = { LANG = "C" }
@@ -55,7 +57,8 @@ jitter = 0
 
 [tasks.page.limits]
 deadline = "1m 30s"
-grace = "5s"
+idle = "20s"
+ladder = { ask = "1s", insist = "3s", end = "5s" }
 fuel = 1_000_000
 memory = "64 MiB"
 table-elements = 10
@@ -73,11 +76,20 @@ cache = "16 MiB"
 
 [tasks.page.grants]
 locks = ["remote-*"]
-cache = ["front/*", "*"]
+cache = ["front/*", "*", { keys = "page/*", keep = 5 }, { keys = "page/big" }]
 schedule = ["page"]
 http = ["127.0.0.1:8080", "*.Example.org", "[::1]:8080", "fe80::1", "localhost"]
 directories = [{ host = "data", guest = "/data/" }, { host = "/srv/x", guest = "/", write = true, quota = "100MiB", entries = 7 }]
 "#;
+
+fn ledger() -> TaskLock {
+    TaskLock { name: "ledger".into(), mode: LockMode::Shared, wait: Duration::from_secs(10), if_held: IfHeld::Succeed }
+}
+
+fn ladder() -> Ladder {
+    let seconds = Duration::from_secs;
+    Ladder { ask: seconds(1), insist: Some(seconds(3)), end: seconds(5) }
+}
 
 fn whole() -> Task {
     let key = TaskKey { tenant: Name::default_tenant(), task: Name::new("page").unwrap() };
@@ -107,11 +119,13 @@ fn whole() -> Task {
             jitter: 0.0,
         },
         supervision: Supervision { pause_after: Some(5), brake: Some(Duration::from_secs(30)) },
+        lock: Some(ledger()),
         runs_on: ["gpu", "eu-1"].map(|label| Name::new(label).unwrap()).to_vec(),
         remarks: Vec::new(),
         limits: Limits {
             deadline: Duration::from_secs(90),
-            grace: Duration::from_secs(5),
+            idle: Some(Duration::from_secs(20)),
+            ladder: ladder(),
             fuel: 1_000_000,
             memory: 64 << 20,
             table_elements: 10,
@@ -127,6 +141,7 @@ fn whole() -> Task {
         grants: whole_grants(),
         settings: [("colour".to_owned(), "blue".to_owned())].into(),
         input: br#"{"remotes":["a","b"],"share":0.5,"since":"2026-01-01T00:00:00Z"}"#.to_vec(),
+        types: Vec::new(),
         args: vec!["-v".into()],
         env: [("LANG".to_owned(), "C".to_owned())].into(),
     }
@@ -136,7 +151,8 @@ fn whole_grants() -> Grants {
     let host = |host: &str, port| HttpHost { host: host.into(), port };
     Grants {
         locks: vec![Pattern("remote-*".into())],
-        cache: vec![Pattern("front/*".into()), Pattern("*".into())],
+        cache: ["front/*", "*", "page/*", "page/big"].map(|keys| Pattern(keys.into())).to_vec(),
+        keep: vec![Keep { keys: Pattern("page/*".into()), versions: 5 }],
         schedule: vec![Pattern("page".into())],
         http: vec![
             host("127.0.0.1", Some(8080)),

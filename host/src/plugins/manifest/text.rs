@@ -10,8 +10,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::following::{AfterText, ChainText, PaceText};
+use super::keys::KeysText;
 use super::kinds::{
-    Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, Instant, Names, Overlaps, Zone,
+    Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, IfHelds, Instant, LockModes, LockNames,
+    Names, Overlaps, Zone,
 };
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
 use crate::config::names::Label;
@@ -24,6 +26,9 @@ const BILLION: u64 = 1_000_000_000;
 
 /// The interval of a task: at most a hundred times a second, and at least once a year.
 pub(super) type Every = Period<10, YEAR_MS>;
+
+/// The time that a guest may be given to end by itself: at most an hour.
+pub(super) type Grace = Period<0, { 60 * 60 * 1000 }>;
 
 /// The longest jitter of a run's start.
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -41,6 +46,11 @@ pub(super) struct ManifestText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ChainText>")]
     pub(super) chains: BTreeMap<Spanned<Name>, ChainText>,
+    /// Types of added schedules, and the tasks of this manifest that take them: `"mail-*" = "mailer"`. A pattern is a
+    /// type, or the beginning of types and `*`; of several that match, the longest counts.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(super) routes: BTreeMap<Spanned<String>, Spanned<Name>>,
 }
 
 /// A task. At most one of `every`, `cron`, `cron-seconds`, `at`, `on-start`, `after` and `pace` says when it is due;
@@ -121,6 +131,8 @@ pub(super) struct TaskText {
     /// The longest time that the task is held back when it crashes again and again: "1s" to "1d", or "off". Default:
     /// "5m".
     pub(super) brake: Option<Of<Brake>>,
+    /// A lock that each run holds, from before its guest is made until its attempt is over.
+    pub(super) lock: Option<LockText>,
     /// Labels of hosts, such as `["gpu", "eu"]`: only hosts that have all of them in their `[host] labels` run the
     /// task. Every host that has the plugin makes its runs. Default: every host.
     #[serde(default)]
@@ -180,7 +192,14 @@ pub(super) struct LimitsText {
     pub(super) deadline: Option<Of<Period<1, YEAR_MS>>>,
     /// Time from the notice that a run must end to its interruption, for components that can hear of it. It lies
     /// within the deadline, which never moves; "0s" interrupts at once. Default: "1s".
-    pub(super) grace: Option<Of<Period<0, { 60 * 60 * 1000 }>>>,
+    #[schemars(with = "Option<Of<Grace>>")]
+    pub(super) grace: Option<Spanned<Of<Grace>>>,
+    /// An attempt ends as `idle` if it has logged, printed and sent nothing, written to no cache entry, and received
+    /// nothing for so long. Computing, waiting, and files do not count. Default: no bound but the deadline.
+    pub(super) idle: Option<Of<Period<1, YEAR_MS>>>,
+    /// The steps by which an attempt is ended whose component can hear of its end. Instead of `grace`.
+    #[schemars(with = "Option<LadderText>")]
+    pub(super) ladder: Option<Spanned<LadderText>>,
     /// Units of fuel: about one an instruction, and one a byte that is copied. An attempt that uses them up ends as
     /// `out-of-fuel`. Default: 50000000000.
     pub(super) fuel: Option<Of<Count<1, { 1_000_000_000 * BILLION }>>>,
@@ -207,6 +226,40 @@ pub(super) struct LimitsText {
     pub(super) stdio: Option<Of<Bytes<1, { 64 * MIB }>>>,
 }
 
+/// The steps by which an attempt is ended whose component can hear of its end. Each time counts from the instant at which
+/// the attempt must end: a kill, a replacement, or the end of its idle time. At the deadline, the steps come so much
+/// earlier that `end` is the deadline. A host that shuts down asks at once, and interrupts at the end of its own grace.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { insist = \"5s\", end = \"10s\" }")]
+pub(super) struct LadderText {
+    /// The guest is asked to end after this time. Default: "0s".
+    pub(super) ask: Option<Of<Grace>>,
+    /// The guest is asked once more, and can learn how much time is left. Default: never.
+    pub(super) insist: Option<Of<Grace>>,
+    /// The guest is interrupted.
+    pub(super) end: Of<Grace>,
+}
+
+/// A lock that each run of a task holds, from before its guest is made until its attempt is over. The host takes it, so
+/// no grant is needed, and any component can have one. It is one of the tenant's locks: a task that is granted its name
+/// takes the same.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(expecting = "a table such as { name = \"ledger\", wait = \"10s\" }")]
+pub(super) struct LockText {
+    /// The name: 1 to 256 bytes.
+    pub(super) name: Of<LockNames>,
+    /// "exclusive" (the default), or "shared" with other runs that share it.
+    pub(super) mode: Option<Of<LockModes>>,
+    /// The longest wait of a run for the lock, in a slot of its host. The wait is no part of its deadline. Default: "0s".
+    pub(super) wait: Option<Of<Period<0, YEAR_MS>>>,
+    /// The end of a run that does not get the lock: "skip" (the default) cancels it as skipped, which is no
+    /// failure; "fail" fails the attempt, which is tried again as `retry` says; "succeed" counts it as a success
+    /// without an output.
+    pub(super) if_held: Option<Of<IfHelds>>,
+}
+
 /// Limits of all runs of a task together. Nothing is bounded by default.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -226,9 +279,10 @@ pub(super) struct GrantsText {
     /// Names of locks; `remote-*` is every name that begins so.
     #[serde(default)]
     pub(super) locks: Vec<Of<Names>>,
-    /// Keys of cache entries; `front/*` is every key with that prefix.
+    /// Keys of cache entries; `front/*` is every key with that prefix. `{ keys = "front/*", keep = 5 }` also keeps the
+    /// last 5 versions that were replaced; of several patterns the longest that matches a key and has `keep` counts.
     #[serde(default)]
-    pub(super) cache: Vec<Of<Names>>,
+    pub(super) cache: Vec<KeysText>,
     /// Tasks that it may enqueue; its own name lets it continue itself later. An attempt may enqueue 100 runs, and none
     /// of a task of which 1000 runs wait.
     #[serde(default)]

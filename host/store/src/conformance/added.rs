@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleError,
-    ScheduleFilter, ScheduleInfo, ScheduleKey,
+    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, GuestSchedule, LoadedSchedule, RunDefaults,
+    ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey,
 };
 use crate::{Retention, RunFilter};
 use sexton_domain::run::RunState;
+use sexton_domain::schedule::routes::Target;
 
 const MINUTELY: &str = r#"{"every_ms":60000}"#;
 
@@ -18,12 +19,13 @@ fn key(text: &str) -> ScheduleKey {
 fn adding(text: &str) -> AddSchedule {
     AddSchedule {
         key: key(text),
-        task: name("a"),
+        target: Target::Task(name("a")),
         definition: MINUTELY.into(),
         data: Some(b"data".to_vec()),
         cursor: at(0),
         replace: false,
         version: None,
+        guest: None,
         now: at(0),
     }
 }
@@ -79,7 +81,13 @@ fn refused<T: std::fmt::Debug>(answer: super::super::Result<T>) -> ScheduleError
 }
 
 async fn list(store: &Tested, task: Option<&str>, after: Option<&str>, limit: usize) -> Vec<String> {
-    let filter = ScheduleFilter { tenant: Name::default_tenant(), task: task.map(name), after: after.map(name), limit };
+    let filter = ScheduleFilter {
+        tenant: Name::default_tenant(),
+        task: task.map(name),
+        by_tasks: false,
+        after: after.map(name),
+        limit,
+    };
     store.schedules(filter).await.unwrap().into_iter().map(|info| info.key.key.to_string()).collect()
 }
 
@@ -87,7 +95,11 @@ pub(crate) async fn an_added_schedule_is_read_as_it_was_written(store: Tested) {
     let info = add(&store, "k").await;
 
     assert_eq!(store.schedule(key("k")).await.unwrap(), Some(info.clone()));
-    assert_eq!((info.task, info.definition, info.data_bytes), (name("a"), MINUTELY.to_owned(), Some(4)));
+    assert_eq!((info.target, info.definition), (Target::Task(name("a")), MINUTELY.to_owned()));
+    assert_eq!((info.data_bytes, info.added_by), (Some(4), None));
+    assert_eq!(store.schedule_data(key("k"), 9).await.unwrap(), Some(b"data".to_vec()));
+    assert_eq!(store.schedule_data(key("k"), 2).await.unwrap(), Some(b"da".to_vec()), "no more than was asked for");
+    assert_eq!(store.schedule_data(key("other"), 9).await.unwrap(), None);
     assert_eq!((info.created_at, info.cursor, info.fired, info.skipped), (at(0), at(0), 0, 0));
     assert_eq!(info.finished_at, None);
     assert_eq!(store.schedule(key("other")).await.unwrap(), None);
@@ -101,7 +113,7 @@ pub(crate) async fn the_same_schedule_is_added_once_and_another_with_its_key_is_
     let again = store.add_schedule(AddSchedule { now: at(5), cursor: at(5), ..adding("k") }).await.unwrap();
     let other_text = AddSchedule { definition: r#"{"every_ms":1000}"#.into(), ..adding("k") };
     let other_data = AddSchedule { data: None, ..adding("k") };
-    let other_task = AddSchedule { task: name("b"), ..adding("k") };
+    let other_task = AddSchedule { target: Target::Task(name("b")), ..adding("k") };
     let elsewhere = ScheduleKey { tenant: name("other"), key: name("k") };
     let other_tenant = AddSchedule { key: elsewhere, ..adding("k") };
 
@@ -134,21 +146,21 @@ pub(crate) async fn a_preempted_change_is_refused(store: Tested) {
 
     let change = AddSchedule { data: None, replace: true, version: stale, ..adding("k") };
     let changed = refused(store.add_schedule(change.clone()).await);
-    let deleted = refused(store.delete_schedule(key("k"), stale, at(1)).await);
+    let deleted = refused(store.delete_schedule(key("k"), stale, None, at(1)).await);
     let absent = refused(store.add_schedule(AddSchedule { key: key("other"), ..change }).await);
 
     let preempted = ScheduleError::Preempted { key: name("k"), version: info.version };
     assert_eq!((changed, deleted), (preempted.clone(), preempted));
     assert_eq!(absent, ScheduleError::NotFound(name("other")));
     assert_eq!(store.schedule(key("k")).await.unwrap(), Some(info.clone()));
-    store.delete_schedule(key("k"), Some(info.version), at(1)).await.unwrap();
+    store.delete_schedule(key("k"), Some(info.version), None, at(1)).await.unwrap();
 }
 
 pub(crate) async fn schedules_are_listed_by_key_in_pages(store: Tested) {
     for text in ["c", "a", "b"] {
         add(&store, text).await;
     }
-    store.add_schedule(AddSchedule { task: name("z"), ..adding("d") }).await.unwrap();
+    store.add_schedule(AddSchedule { target: Target::Task(name("z")), ..adding("d") }).await.unwrap();
 
     assert_eq!(list(&store, None, None, 9).await, ["a", "b", "c", "d"]);
     assert_eq!(list(&store, None, Some("a"), 2).await, ["b", "c"]);
@@ -160,12 +172,12 @@ pub(crate) async fn deleting_a_schedule_returns_its_last_state(store: Tested) {
     let info = add(&store, "k").await;
     let before = loaded(&store).await.remove(0);
 
-    let was = store.delete_schedule(key("k"), None, at(1)).await.unwrap();
+    let was = store.delete_schedule(key("k"), None, None, at(1)).await.unwrap();
 
     assert_eq!(was, info);
     assert_eq!(store.schedule(key("k")).await.unwrap(), None);
     assert!(list(&store, None, None, 9).await.is_empty());
-    assert_eq!(refused(store.delete_schedule(key("k"), None, at(2)).await), ScheduleError::NotFound(name("k")));
+    assert_eq!(refused(store.delete_schedule(key("k"), None, None, at(2)).await), ScheduleError::NotFound(name("k")));
     assert_eq!(fire_at(&store, vec![due(&before, 60)], 60).await, [FireScheduleOutcome::Stale(None)]);
     let told = store.load_schedules(before.version, 9).await.unwrap();
     assert_eq!((told.len(), told[0].id, told[0].deleted), (1, before.id, true));
@@ -220,7 +232,7 @@ pub(crate) async fn a_key_has_one_run_at_a_time_even_when_it_was_added_again(sto
     let meanwhile =
         fire_at(&store, vec![DueSchedule { expect: at(60), ..due(&known[0], 120) }, due(&known[1], 120)], 120);
     let meanwhile = meanwhile.await;
-    store.delete_schedule(key("k"), None, at(130)).await.unwrap();
+    store.delete_schedule(key("k"), None, None, at(130)).await.unwrap();
     add(&store, "k").await;
     let anew = loaded(&store).await.into_iter().find(|loaded| loaded.version > known[1].version).unwrap();
     let skipped = fire_at(&store, vec![due(&anew, 180)], 180).await;
@@ -288,7 +300,8 @@ pub(crate) async fn changed_schedules_are_loaded_in_pages_by_version(store: Test
     let new = store.load_schedules(rest[0].version, 2).await.unwrap();
 
     assert_eq!((first.len(), rest.len(), new.len()), (2, 1, 1));
-    assert_eq!((&rest[0].task, rest[0].definition.as_str(), rest[0].progress.fired), (&task("a"), MINUTELY, 0));
+    assert_eq!((&rest[0].target, &rest[0].tenant), (&Target::Task(name("a")), &Name::default_tenant()));
+    assert_eq!((rest[0].definition.as_str(), rest[0].progress.fired), (MINUTELY, 0));
     assert!(rest[0].version < new[0].version);
 }
 
@@ -298,7 +311,7 @@ pub(crate) async fn pruning_deletes_schedules_that_ended_long_ago(store: Tested)
     }
     let known = loaded(&store).await;
     fire_at(&store, vec![DueSchedule { last: true, ..due(&known[0], 60) }], 60).await;
-    store.delete_schedule(key("deleted"), None, at(60)).await.unwrap();
+    store.delete_schedule(key("deleted"), None, None, at(60)).await.unwrap();
     let retention = Retention { runs: 9, age: Duration::from_secs(1_000_000), bytes: 1 << 20 };
 
     store.prune(retention.clone(), at(10_000)).await.unwrap();
@@ -316,11 +329,94 @@ pub(crate) async fn a_schedule_that_finished_or_does_not_exist_is_not_reset(stor
     let before = loaded(&store).await.remove(0);
     fire_at(&store, vec![DueSchedule { last: true, ..due(&before, 60) }], 60).await;
     add(&store, "gone").await;
-    store.delete_schedule(key("gone"), None, at(61)).await.unwrap();
+    store.delete_schedule(key("gone"), None, None, at(61)).await.unwrap();
 
     let over = refused(store.reset_schedule(key("over"), at(10)).await);
     let gone = refused(store.reset_schedule(key("gone"), at(10)).await);
 
     assert_eq!(over, ScheduleError::AlreadyFinished { key: name("over"), at: at(60) });
     assert_eq!(gone, ScheduleError::NotFound(name("gone")));
+}
+
+/// Creates what the run with `claim` of the task `by` may add: `most` schedules with ten bytes of data together.
+fn guest(by: &str, claim: ClaimKey, most: u64) -> Option<GuestSchedule> {
+    Some(GuestSchedule { task: name(by), claim, most, bytes: 10 })
+}
+
+pub(crate) async fn a_schedule_with_a_type_is_none_of_the_task_with_that_name(store: Tested) {
+    let typed = AddSchedule { target: Target::Type(name("a")), ..adding("typed") };
+    let info = there(store.add_schedule(typed.clone()).await.unwrap());
+    add(&store, "named").await;
+
+    assert_eq!(info.target, Target::Type(name("a")));
+    assert_eq!(list(&store, Some("a"), None, 9).await, ["named"]);
+    assert_eq!(list(&store, None, None, 9).await, ["named", "typed"]);
+    let found = loaded(&store).await.into_iter().map(|schedule| (schedule.tenant, schedule.target));
+    let of = |target| (Name::default_tenant(), target);
+    assert_eq!(found.collect::<Vec<_>>(), [of(Target::Type(name("a"))), of(Target::Task(name("a")))]);
+    let by_name = AddSchedule { target: Target::Task(name("a")), ..typed.clone() };
+    assert_eq!(refused(store.add_schedule(by_name).await), ScheduleError::AlreadyExists(name("typed")));
+    assert!(matches!(store.add_schedule(typed).await.unwrap(), Added::Existing(_)));
+}
+
+pub(crate) async fn resuming_a_task_leaves_schedules_with_its_name_as_their_type(store: Tested) {
+    let ahead = AddSchedule { target: Target::Type(name("a")), cursor: at(3600), ..adding("typed") };
+    store.add_schedule(ahead).await.unwrap();
+
+    store.set_paused(task("a"), false, at(10)).await.unwrap();
+
+    assert_eq!(store.schedule(key("typed")).await.unwrap().unwrap().cursor, at(3600));
+}
+
+pub(crate) async fn tasks_add_and_delete_schedules_only_with_a_claim_that_holds(store: Tested) {
+    let claim = running(&store, "caller").await.key;
+    let add = AddSchedule { guest: guest("caller", claim, 9), ..adding("k") };
+    let info = there(store.add_schedule(add.clone()).await.unwrap());
+    store.finish(retry(claim, 0).into()).await.unwrap();
+
+    assert_eq!(info.added_by, Some(name("caller")));
+    let late = AddSchedule { key: key("late"), ..add };
+    assert_lost(store.add_schedule(late).await, claim);
+    assert_lost(store.delete_schedule(key("k"), None, Some(claim), at(1)).await, claim);
+
+    assert_eq!(list(&store, None, None, 9).await, ["k"]);
+}
+
+pub(crate) async fn tasks_add_no_more_schedules_than_they_may(store: Tested) {
+    let claim = running(&store, "caller").await.key;
+    let of = |text: &str, data: &[u8]| AddSchedule {
+        guest: guest("caller", claim, 2),
+        data: Some(data.to_vec()),
+        replace: true,
+        ..adding(text)
+    };
+    add(&store, "of-a-person").await;
+    store.add_schedule(of("one", b"12345")).await.unwrap();
+    store.add_schedule(of("two", b"12345")).await.unwrap();
+
+    let full = |schedules, bytes| ScheduleError::Full { schedules, bytes, most: 2, most_bytes: 10 };
+    assert_eq!(refused(store.add_schedule(of("three", b"")).await), full(2, 10));
+    assert_eq!(refused(store.add_schedule(of("two", b"123456")).await), full(1, 5));
+    assert!(matches!(store.add_schedule(of("two", b"1234")).await.unwrap(), Added::Replaced(_)));
+    let elsewhere = ScheduleKey { tenant: name("other"), key: name("three") };
+    store.add_schedule(AddSchedule { key: elsewhere, ..of("three", b"12345") }).await.unwrap();
+    store.delete_schedule(key("one"), None, Some(claim), at(1)).await.unwrap();
+    store.add_schedule(of("three", b"123456")).await.unwrap();
+
+    let filter = ScheduleFilter { tenant: Name::default_tenant(), task: None, by_tasks: true, after: None, limit: 9 };
+    let added: Vec<_> = store.schedules(filter).await.unwrap().into_iter().map(|info| info.key.key).collect();
+    assert_eq!(added, [name("three"), name("two")]);
+}
+
+pub(crate) async fn a_task_does_not_replace_the_schedule_of_a_person(store: Tested) {
+    let claim = running(&store, "caller").await.key;
+    let persons = add(&store, "k").await;
+    let same = AddSchedule { guest: guest("caller", claim, 9), ..adding("k") };
+    let other = AddSchedule { data: None, replace: true, ..same.clone() };
+
+    assert_eq!(refused(store.add_schedule(other).await), ScheduleError::AlreadyExists(name("k")));
+    assert_eq!(store.add_schedule(same).await.unwrap(), Added::Existing(persons.clone()));
+
+    let replaced = store.add_schedule(AddSchedule { data: None, replace: true, ..adding("k") }).await.unwrap();
+    assert_eq!(there(replaced).added_by, None);
 }

@@ -17,6 +17,7 @@ fn write(text: &str, value: &[u8]) -> CacheWrite {
         expires_at: None,
         claim: None,
         only: WriteIf::Always,
+        keep: None,
         quota: 1 << 20,
         budget: None,
         now: at(0),

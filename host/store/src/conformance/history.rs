@@ -147,7 +147,7 @@ pub(crate) async fn runs_are_counted_by_state(store: Tested) {
     }
 }
 
-pub(crate) async fn the_latest_success_is_that_of_the_run_with_the_greatest_id(store: Tested) {
+pub(crate) async fn the_latest_success_is_that_of_the_run_that_ended_last(store: Tested) {
     let (early, late) = (running(&store, "a").await.key, running(&store, "a").await.key);
     assert_eq!(store.latest_success(task("a")).await.unwrap(), None);
 
@@ -157,8 +157,62 @@ pub(crate) async fn the_latest_success_is_that_of_the_run_with_the_greatest_id(s
     store.finish(finish.into()).await.unwrap();
     failed(&store, "a").await;
 
-    assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((late.run, at(1))));
+    assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((early.run, at(50))));
     assert_eq!(store.latest_success(task("b")).await.unwrap(), None);
+    // The end of another run was written later, and was earlier.
+    let quick = succeeded(&store, "a", 49, 0).await;
+    assert!(quick > late.run);
+    assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((early.run, at(50))));
+    let next = succeeded(&store, "a", 50, 0).await;
+    assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((next, at(50))));
+}
+
+async fn latest(store: &Tested, text: &str) -> Option<RunId> {
+    let runs = store.latest_runs(Name::default_tenant(), Some(name(text))).await.unwrap();
+    runs.get(&name(text)).and_then(|runs| runs.begun.as_ref()).map(|run| run.id)
+}
+
+pub(crate) async fn the_latest_run_is_the_one_that_began_last(store: Tested) {
+    let tomorrow = enqueue(&store, vec![NewRun { run_at: at(100), ..new("a") }]).await[0];
+    let first = enqueue(&store, vec![new("a")]).await[0];
+    let early = claim(&store, &[("a", 9)], 9, 1).await.claims;
+    assert_eq!((early[0].key.run, latest(&store, "a").await), (first, Some(first)));
+
+    let late = claim(&store, &[("a", 9)], 9, 100).await.claims;
+
+    assert_eq!((late[0].key.run, latest(&store, "a").await), (tomorrow, Some(tomorrow)));
+    store.finish(retry(early[0].key, 101).into()).await.unwrap();
+    assert_eq!(latest(&store, "a").await, Some(tomorrow), "it waits to be tried again");
+    claim(&store, &[("a", 9)], 9, 102).await;
+    assert_eq!(latest(&store, "a").await, Some(first), "it began again");
+}
+
+pub(crate) async fn the_next_newest_run_is_the_latest_once_the_latest_is_no_longer_kept(store: Tested) {
+    let old = enqueue(&store, vec![NewRun { run_at: at(10), ..new("a") }]).await[0];
+    let kept = failed(&store, "a").await;
+    let claim = claim(&store, &[("a", 9)], 9, 10).await.claims[0].key;
+    store.finish(failure(claim).into()).await.unwrap();
+    assert_eq!(latest(&store, "a").await, Some(old));
+
+    prune_all(&store, &Retention { runs: 1, ..KEEP_ALL }, 20).await;
+
+    assert_eq!(listed(&store, all()).await, [kept]);
+    assert_eq!(latest(&store, "a").await, Some(kept));
+}
+
+pub(crate) async fn a_skipped_run_that_counts_as_a_success_has_no_result(store: Tested) {
+    let made = succeeded(&store, "a", 1, 5).await;
+    let skipped = running(&store, "a").await.key;
+
+    let finish = ending(skipped, Outcome::Skipped, Transition::Succeed(Output::default()));
+    store.finish(finish.into()).await.unwrap();
+
+    let info = store.run(skipped.run).await.unwrap().unwrap();
+    assert_eq!((info.state, info.outcome), (RunState::Succeeded, Some(Outcome::Skipped)));
+    assert_eq!(store.attempts(skipped.run).await.unwrap()[0].report.outcome, Outcome::Skipped);
+    assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((made, at(1))));
+    let window = store.window(task("a"), at(0), 9).await.unwrap().runs;
+    assert_eq!([window[0].skipped, window[1].skipped], [true, false]);
 }
 
 pub(crate) async fn pruning_keeps_the_latest_runs(store: Tested) {
@@ -228,6 +282,22 @@ pub(crate) async fn pruning_keeps_the_latest_success(store: Tested) {
     assert_eq!(listed(&store, all()).await, [bad[3], bad[2], good]);
     assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((good, at(1))));
     assert_eq!(store.output(good).await.unwrap().unwrap().body, [7; 10]);
+}
+
+pub(crate) async fn pruning_keeps_the_success_that_ended_last_and_not_the_newest(store: Tested) {
+    let patient = running(&store, "a").await.key;
+    for _ in 0..4 {
+        succeeded(&store, "a", 1, 0).await;
+    }
+    let mut finish = success(patient);
+    finish.report.ended_at = at(60);
+    store.finish(finish.into()).await.unwrap();
+    let newest = failed(&store, "a").await;
+
+    prune_all(&store, &Retention { runs: 1, ..KEEP_ALL }, 100).await;
+
+    assert_eq!(listed(&store, all()).await, [newest, patient.run]);
+    assert_eq!(store.latest_success(task("a")).await.unwrap(), Some((patient.run, at(60))));
 }
 
 pub(crate) async fn pruning_deletes_piece_by_piece_until_nothing_is_left(store: Tested) {

@@ -6,6 +6,7 @@ use crate::repairs::Repaired;
 use crate::{CacheKey, CacheWrite, WriteIf};
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::schedule::IMPLAUSIBLE;
+use sexton_domain::schedule::routes::Target;
 
 /// Returns the instant `seconds` after the one that the wrong clock shows, ten years ahead.
 fn ahead(seconds: i64) -> Timestamp {
@@ -72,12 +73,13 @@ async fn add(store: &Tested, text: &str, of: &str, now: Timestamp) -> ScheduleIn
 async fn add_to(store: &Tested, key: ScheduleKey, of: &str, now: Timestamp) -> ScheduleInfo {
     let new = AddSchedule {
         key,
-        task: name(of),
+        target: Target::Task(name(of)),
         definition: r#"{"every_ms":1000}"#.into(),
         data: None,
         cursor: now,
         replace: false,
         version: None,
+        guest: None,
         now,
     };
     match store.add_schedule(new).await.unwrap() {
@@ -95,6 +97,7 @@ pub(crate) async fn entries_and_added_schedules_of_a_wrong_clock_continue_from_n
         expires_at: Some(ahead(60)),
         claim: None,
         only: WriteIf::Always,
+        keep: None,
         quota: 1 << 20,
         budget: None,
         now: ahead(0),

@@ -73,7 +73,7 @@ pub(crate) async fn a_run_beyond_its_overlap_policy_is_written_as_cancelled(stor
         panic!("{made:?}")
     };
     let info = store.run(skipped).await.unwrap().unwrap();
-    assert_eq!((info.state, info.ended_at, info.outcome), (RunState::Cancelled, Some(at(0)), None));
+    assert_eq!((info.state, info.ended_at, info.outcome), (RunState::Cancelled, Some(at(0)), Some(Outcome::Skipped)));
     assert!(info.message.unwrap().contains("skipped"));
     assert_eq!(claim(&store, &[("a", 9)], 9, 0).await.claims.len(), 2);
 }

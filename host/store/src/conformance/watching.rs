@@ -45,8 +45,13 @@ pub(crate) async fn a_run_is_found_by_its_dedup_key(store: Tested) {
 
     let found = store.run_states(vec![key("a", "k"), key("b", "k"), key("a", "other"), key("c", "k")]).await.unwrap();
 
-    let a = AwaitedRunState { run: runs[0], state: RunState::Failed, ended_at: Some(at(1)) };
-    let b = AwaitedRunState { run: runs[1], state: RunState::Waiting, ended_at: None };
+    let a = AwaitedRunState {
+        run: runs[0],
+        state: RunState::Failed,
+        outcome: Some(Outcome::FailedPermanent),
+        ended_at: Some(at(1)),
+    };
+    let b = AwaitedRunState { run: runs[1], state: RunState::Waiting, outcome: None, ended_at: None };
     assert_eq!(found, [(key("a", "k"), a), (key("b", "k"), b)].into());
 }
 

@@ -8,24 +8,28 @@ mod firing;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use const_format::formatcp;
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
 use crate::added::{
-    AddSchedule, Added, AddedSchedules, FireAdded, FireScheduleOutcome, LoadedSchedule, Reset, ScheduleError,
-    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
+    AddSchedule, Added, AddedSchedules, FireAdded, FireScheduleOutcome, GuestSchedules, LoadedSchedule, Reset,
+    ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
+use crate::codes::RUNNING;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
-use crate::sql::rows_of;
+use crate::sql::schedules_of;
 use crate::{Result, StoreError};
 use sexton_domain::pause::PauseTarget;
+use sexton_domain::run::ClaimKey;
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
 use super::acts::act;
 use super::errors::Step;
 use super::prune::PIECE;
-use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
+use super::rows::{instant, maybe_instant, maybe_name, name, number, to_int, to_sql};
 use super::tx::Tx;
 use super::{PostgresStore, read};
 
@@ -45,8 +49,18 @@ impl AddedSchedules for PostgresStore {
         Ok(found.filter(|found| !found.deleted).map(|found| found.info))
     }
 
-    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo> {
-        act!(self.acts, [key], |tx| delete(tx, &key, version, now))
+    async fn schedule_data(&self, key: ScheduleKey, most: usize) -> Result<Option<Vec<u8>>> {
+        read!(self, |tx| data(tx, &key, most))
+    }
+
+    async fn delete_schedule(
+        &self,
+        key: ScheduleKey,
+        version: Option<u64>,
+        claim: Option<ClaimKey>,
+        now: Timestamp,
+    ) -> Result<ScheduleInfo> {
+        act!(self.acts, [key], |tx| delete(tx, &key, version, claim, now))
     }
 
     async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset> {
@@ -70,18 +84,19 @@ impl AddedSchedules for PostgresStore {
 /// Returns the condition for unfinished schedules of `target` whose cursors are later than an instant. Its parameters are
 /// tenant and task, empty where `target` has none, and the instant.
 fn ahead(target: &PauseTarget) -> String {
-    let of = rows_of(target, "$1::text", "$2::text");
+    let of = schedules_of(target, "$1::text", "$2::text");
     format!("{of} AND NOT deleted AND finished_at IS NULL AND cursor_at > $3")
 }
 
 /// Columns that [`info`] reads, in its order.
 const INFO_COLUMNS: &str = "tenant, key, task, version, definition, octet_length(data)::bigint, created_at, cursor_at, \
-     fired, skipped, finished_at";
+     fired, skipped, finished_at, type, added_by";
 
 fn info(row: &Row) -> Step<ScheduleInfo> {
     Ok(ScheduleInfo {
         key: ScheduleKey { tenant: name(row, 0)?, key: name(row, 1)? },
-        task: name(row, 2)?,
+        target: Target::of(name(row, 2)?, maybe_name(row, 11)?),
+        added_by: maybe_name(row, 12)?,
         version: number(row, 3),
         definition: row.get(4),
         data_bytes: row.get::<_, Option<i64>>(5).map(i64::unsigned_abs),
@@ -97,18 +112,20 @@ fn info(row: &Row) -> Step<ScheduleInfo> {
 async fn find(tx: &Tx, key: &ScheduleKey) -> Step<Option<Stored>> {
     let sql = format!("SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = $1 AND key = $2");
     let Some(row) = tx.query_opt(&sql, &[&key.tenant.as_str(), &key.key.as_str()]).await? else { return Ok(None) };
-    Ok(Some(Stored { info: info(&row)?, id: row.get(11), data: row.get(12), deleted: row.get(13) }))
+    Ok(Some(Stored { info: info(&row)?, id: row.get(13), data: row.get(14), deleted: row.get(15) }))
 }
 
 /// See [`AddedSchedules::schedules`].
 async fn list(tx: &Tx, filter: &ScheduleFilter) -> Step<Vec<ScheduleInfo>> {
     let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
     let limit = to_sql(filter.limit);
-    let select = format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = $1 AND key > $2 AND NOT deleted");
+    let by_tasks = if filter.by_tasks { " AND added_by IS NOT NULL" } else { "" };
+    let select =
+        format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = $1 AND key > $2 AND NOT deleted{by_tasks}");
     let rows = match &filter.task {
         None => tx.query(&format!("{select} ORDER BY key LIMIT $3"), &[&tenant, &after, &limit]).await?,
         Some(task) => {
-            let sql = format!("{select} AND task = $4 ORDER BY key LIMIT $3");
+            let sql = format!("{select} AND task = $4 AND type IS NULL ORDER BY key LIMIT $3");
             tx.query(&sql, &[&tenant, &after, &limit, &task.as_str()]).await?
         }
     };
@@ -119,14 +136,15 @@ async fn list(tx: &Tx, filter: &ScheduleFilter) -> Step<Vec<ScheduleInfo>> {
 async fn load(tx: &Tx, since: u64, limit: usize) -> Step<Vec<LoadedSchedule>> {
     let rows = tx
         .query(
-            "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted FROM schedules \
+            "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted, type FROM schedules \
              WHERE version > $1 AND (finished_at IS NULL OR deleted) ORDER BY version LIMIT $2",
             &[&to_sql(since), &to_sql(limit)],
         )
         .await?;
     let each = rows.iter().map(|row| {
         Ok(LoadedSchedule {
-            task: task_key(row, 0)?,
+            tenant: name(row, 0)?,
+            target: Target::of(name(row, 1)?, maybe_name(row, 8)?),
             id: row.get(2),
             version: number(row, 3),
             definition: row.get(4),
@@ -142,26 +160,44 @@ async fn next_version(tx: &Tx) -> Step<i64> {
     Ok(tx.query_one("UPDATE counters SET schedules = schedules + 1 RETURNING schedules", &[]).await?.get(0))
 }
 
+/// Checks that a claim holds. The run's row is not locked: this transaction may hold rows of tasks, which others lock
+/// after those of runs.
+async fn holds(tx: &Tx, claim: ClaimKey) -> Step<()> {
+    let sql =
+        formatcp!("SELECT true FROM runs_live WHERE id = $1 AND state + 0 = {RUNNING} AND attempt = $2 AND fence = $3");
+    match tx.query_opt(sql, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence)]).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::ClaimLost(claim).into()),
+    }
+}
+
 /// See [`AddedSchedules::add_schedule`].
 async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
+    if let Some(guest) = &new.guest {
+        holds(tx, guest.claim).await?;
+    }
     // This look draws no version, so that an addition that writes nothing blocks no other.
     let found = find(tx, &new.key).await?;
-    if let Decision::Keep(info) = rules::add(new, found, tx.doubt).map_err(StoreError::from)? {
+    if let Decision::Keep(info) =
+        rules::add(new, found, GuestSchedules::default(), tx.doubt).map_err(StoreError::from)?
+    {
         return Ok(Added::Existing(info));
     }
     // Each number is an id once, and a version once: a pruned row's number never comes back.
     let version = next_version(tx).await?;
     // All earlier additions are visible now, and further ones wait for this transaction.
     let found = find(tx, &new.key).await?;
-    let replaces = match rules::add(new, found, tx.doubt).map_err(StoreError::from)? {
+    let others = if new.guest.is_some() { by_tasks(tx, &new.key).await? } else { GuestSchedules::default() };
+    let replaces = match rules::add(new, found, others, tx.doubt).map_err(StoreError::from)? {
         Decision::Keep(info) => return Ok(Added::Existing(info)),
         Decision::Write { replaces } => replaces,
     };
     let sql = format!(
-        "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at) \
-         VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, key) DO UPDATE SET version = excluded.version, \
-         task = excluded.task, definition = excluded.definition, data = excluded.data, created_at = excluded.created_at, \
-         cursor_at = excluded.cursor_at, fired = 0, skipped = 0, finished_at = NULL, deleted = false RETURNING {INFO_COLUMNS}"
+        "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at, type, added_by) \
+         VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant, key) DO UPDATE \
+         SET version = excluded.version, task = excluded.task, definition = excluded.definition, data = excluded.data, \
+         created_at = excluded.created_at, cursor_at = excluded.cursor_at, type = excluded.type, \
+         added_by = excluded.added_by, fired = 0, skipped = 0, finished_at = NULL, deleted = false RETURNING {INFO_COLUMNS}"
     );
     let row = tx
         .query_one(
@@ -170,11 +206,13 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
                 &version,
                 &new.key.tenant.as_str(),
                 &new.key.key.as_str(),
-                &new.task.as_str(),
+                &new.target.name().as_str(),
                 &new.definition,
                 &new.data,
                 &new.now.as_millis(),
                 &new.cursor.as_millis(),
+                &new.target.kind().map(Name::as_str),
+                &new.guest.as_ref().map(|guest| guest.task.as_str()),
             ],
         )
         .await?;
@@ -183,8 +221,33 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
+/// Returns how many schedules of the tenant tasks have added, besides the one with this key.
+async fn by_tasks(tx: &Tx, key: &ScheduleKey) -> Step<GuestSchedules> {
+    let sql = "SELECT count(*), coalesce(sum(octet_length(data)), 0)::bigint FROM schedules \
+               WHERE tenant = $1 AND key <> $2 AND added_by IS NOT NULL AND NOT deleted";
+    let row = tx.query_one(sql, &[&key.tenant.as_str(), &key.key.as_str()]).await?;
+    Ok(GuestSchedules { schedules: number(&row, 0), bytes: number(&row, 1) })
+}
+
+/// See [`AddedSchedules::schedule_data`].
+async fn data(tx: &Tx, key: &ScheduleKey, most: usize) -> Step<Option<Vec<u8>>> {
+    let sql = "SELECT substr(data, 1, $3::int) FROM schedules WHERE tenant = $1 AND key = $2 AND NOT deleted";
+    let most = i32::try_from(most).unwrap_or(i32::MAX);
+    let row = tx.query_opt(sql, &[&key.tenant.as_str(), &key.key.as_str(), &most]).await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
 /// See [`AddedSchedules::delete_schedule`].
-async fn delete(tx: &mut Tx, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
+async fn delete(
+    tx: &mut Tx,
+    key: &ScheduleKey,
+    version: Option<u64>,
+    claim: Option<ClaimKey>,
+    now: Timestamp,
+) -> Step<ScheduleInfo> {
+    if let Some(claim) = claim {
+        holds(tx, claim).await?;
+    }
     let doubt = tx.doubt;
     let there = |found: Option<Stored>| match found {
         Some(found) if !found.deleted => rules::expect(&found.info, version).map(|()| found),

@@ -8,6 +8,7 @@ use crate::backlog::{Backlog, SUMMED, Waiting, bytes_of};
 use crate::codes::{TASK, WAITING};
 use sexton_domain::task::TaskKey;
 
+use super::backfills;
 use super::errors::Step;
 use super::tx::Tx;
 use super::{PostgresStore, read};
@@ -41,7 +42,8 @@ async fn waiting(tx: &Tx, task: &TaskKey) -> Step<Waiting> {
         .await?;
     let (mut runs, mut bytes) = (0, 0);
     if let Some(row) = row {
-        runs = row.get::<_, i64>(1).unsigned_abs();
+        let in_turn = backfills::waiting(tx, row.get(0)).await?;
+        runs = row.get::<_, i64>(1).unsigned_abs().saturating_sub(in_turn);
         let sum = tx.query_one(OF_TASK, &[&row.get::<_, i64>(0), &SUMMED]).await?;
         bytes = bytes_of(sum.get(0), sum.get(1));
     }

@@ -10,6 +10,7 @@ use super::errors::Step;
 use super::locks::{self, HOLDER};
 use super::rows::{instant, maybe_instant, name, named, number, to_int, to_sql};
 use super::tx::Tx;
+use super::versions;
 use crate::rules::cache::{self as rules, Condition, Found, Usage};
 use crate::{CacheKey, CacheWrite, Entry, EntryInfo, StoreError, WriteIf, WriteOutcome};
 use sexton_domain::run::ClaimKey;
@@ -59,19 +60,26 @@ impl Sums {
 /// See [`crate::Store::cache_write`].
 pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<WriteOutcome> {
     let writer = enter(tx, &write.key.tenant, write.claim).await?;
+    // An earlier try that was committed must not be repeated: the version that it wrote would be kept as an earlier one.
+    if tx.doubt
+        && let written @ WriteOutcome::Yes(_) = already_written(tx, write, writer).await?
+    {
+        return Ok(written);
+    }
     let mut seen = look(tx, write, writer).await?;
     if !is_allowed(tx, write, seen.entry).await? {
-        return if tx.doubt { already_written(tx, write, writer).await } else { Ok(WriteOutcome::Conflict) };
+        return Ok(WriteOutcome::Conflict);
     }
     if rules::exceeded(write, writer, &seen).is_some() {
         // Expired entries are absent to all readers, so deleting them changes nothing that a refusal must not change.
         delete_expired(tx, Some(write.key.tenant.as_str()), write.now, usize::MAX).await?;
+        versions::delete_expired(tx, Some(write.key.tenant.as_str()), write.now, usize::MAX).await?;
         seen = look(tx, write, writer).await?;
         if let Some(full) = rules::exceeded(write, writer, &seen) {
             return Err(full.into());
         }
     }
-    let version = put(tx, write, writer, seen.entry).await?;
+    let version = put(tx, write, writer, &seen).await?;
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
         locks::release(tx, &rules::refresh_lock(&write.key), claim).await?;
     }
@@ -83,7 +91,7 @@ pub(super) async fn write(tx: &mut Tx, write: &CacheWrite) -> Step<WriteOutcome>
 /// # Errors
 ///
 /// [`StoreError::ClaimLost`] if the claim does not hold.
-async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i64>> {
+pub(super) async fn enter(tx: &Tx, tenant: &Name, claim: Option<ClaimKey>) -> Step<Option<i64>> {
     const TENANT: &str = "SELECT true FROM cache_usage WHERE tenant = $1 FOR UPDATE";
     let writer = match claim {
         None => {
@@ -117,7 +125,7 @@ async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Usage> {
     let row = tx
         .query_one(
             "SELECT u.bytes, coalesce((SELECT bytes FROM cache_usage_of_tasks WHERE task = $3::bigint), 0), e.version, \
-             octet_length(e.value)::bigint, e.expires_at, e.writer \
+             octet_length(e.value)::bigint, e.expires_at, e.writer, e.keep \
              FROM cache_usage u LEFT JOIN entries e ON e.tenant = u.tenant AND e.key = $2 WHERE u.tenant = $1",
             &[&tenant.as_str(), &key.as_bytes(), &writer],
         )
@@ -127,8 +135,14 @@ async fn look(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<Usage> {
         bytes: row.get(3),
         is_alive: maybe_instant(&row, 4).is_none_or(|at| at > write.now),
         writer: row.get(5),
+        keep: row.get::<_, Option<i32>>(6).map(i32::unsigned_abs),
     });
-    Ok(Usage { of_tenant: row.get(0), of_task: row.get(1), entry })
+    let kept = if rules::looks_at_versions(write, entry) {
+        versions::kept(tx, &write.key, write.now).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Usage { of_tenant: row.get(0), of_task: row.get(1), entry, kept })
 }
 
 async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<bool> {
@@ -138,8 +152,7 @@ async fn is_allowed(tx: &Tx, write: &CacheWrite, found: Option<Found>) -> Step<b
     })
 }
 
-/// Answers a write that may have been done before, and whose condition no longer holds: if the entry is just as it
-/// would have been written, it was.
+/// Answers a write that may have been done before: if the entry is just as it would have been written, it was.
 async fn already_written(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> Step<WriteOutcome> {
     let CacheKey { tenant, key } = &write.key;
     let row = tx
@@ -159,21 +172,23 @@ async fn already_written(tx: &Tx, write: &CacheWrite, writer: Option<i64>) -> St
     Ok(row.map_or(WriteOutcome::Conflict, |row| WriteOutcome::Yes(number(&row, 0))))
 }
 
-/// Writes the entry, and counts it in place of the one before. Returns its version.
-async fn put(tx: &Tx, write: &CacheWrite, writer: Option<i64>, old: Option<Found>) -> Step<u64> {
+/// Writes the entry, and counts it, in place of the one before unless that is kept. Returns its version.
+async fn put(tx: &Tx, write: &CacheWrite, writer: Option<i64>, seen: &Usage) -> Step<u64> {
     let CacheKey { tenant, key } = &write.key;
+    let keeping = rules::keeping(write, seen);
     let mut usage = Sums::default();
-    if let Some(old) = old {
+    versions::keep(tx, &write.key, &keeping, &mut usage).await?;
+    if let Some(old) = seen.entry.filter(|_| !keeping.moves) {
         usage.count(tenant.as_str(), old.writer, -rules::size(&write.key, old.bytes));
     }
     usage.count(tenant.as_str(), writer, rules::size(&write.key, to_sql(write.value.len())));
     usage.write(tx).await?;
     let row = tx
         .query_one(
-            "INSERT INTO entries (tenant, key, set_at, expires_at, value, writer, version) \
-             VALUES ($1, $2, $3, $4, $5, $6, nextval('fences')) ON CONFLICT (tenant, key) DO UPDATE \
+            "INSERT INTO entries (tenant, key, set_at, expires_at, value, writer, keep, version) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, nextval('fences')) ON CONFLICT (tenant, key) DO UPDATE \
              SET version = excluded.version, set_at = excluded.set_at, expires_at = excluded.expires_at, \
-             value = excluded.value, writer = excluded.writer RETURNING version",
+             value = excluded.value, writer = excluded.writer, keep = excluded.keep RETURNING version",
             &[
                 &tenant.as_str(),
                 &key.as_bytes(),
@@ -181,6 +196,7 @@ async fn put(tx: &Tx, write: &CacheWrite, writer: Option<i64>, old: Option<Found
                 &write.expires_at.map(Timestamp::as_millis),
                 &write.value,
                 &writer,
+                &keeping.keep.map(to_int),
             ],
         )
         .await?;
@@ -200,11 +216,18 @@ pub(super) async fn delete(tx: &mut Tx, key: &CacheKey, claim: Option<ClaimKey>,
     let Some(row) = row else { return Ok(false) };
     let mut usage = Sums::default();
     usage.count(key.tenant.as_str(), row.get(1), -row.get::<_, i64>(0));
+    versions::delete_all(tx, &[key.tenant.as_str()], &[key.key.as_bytes()], &mut usage).await?;
     usage.write(tx).await?;
     Ok(maybe_instant(&row, 2).is_none_or(|at| at > now))
 }
 
-/// Deletes up to `limit` expired entries, of one tenant or of all. Returns their number.
+/// Locks the rows of tenants whose entries will be changed, in the order of all transactions.
+pub(super) async fn lock_tenants(tx: &Tx, tenants: &[String]) -> Step<()> {
+    tx.query("SELECT true FROM cache_usage WHERE tenant = ANY($1) ORDER BY tenant FOR UPDATE", &[&tenants]).await?;
+    Ok(())
+}
+
+/// Deletes up to `limit` expired entries, with their versions, of one tenant or of all. Returns their number.
 pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Timestamp, limit: usize) -> Step<u64> {
     let (now, limit) = (now.as_millis(), to_sql(limit));
     // The tenants whose entries these are: their rows are locked before anything is deleted.
@@ -224,13 +247,13 @@ pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Times
     if tenants.is_empty() {
         return Ok(0);
     }
-    tx.query("SELECT true FROM cache_usage WHERE tenant = ANY($1) ORDER BY tenant FOR UPDATE", &[&tenants]).await?;
+    lock_tenants(tx, &tenants).await?;
     let gone = tx
         .query(
             "WITH expired AS (SELECT tenant, key FROM entries WHERE expires_at <= $1 AND tenant = ANY($2) \
              ORDER BY expires_at LIMIT $3) \
              DELETE FROM entries e USING expired x WHERE e.tenant = x.tenant AND e.key = x.key \
-             RETURNING e.tenant, e.writer, octet_length(e.key)::bigint + octet_length(e.value)",
+             RETURNING e.tenant, e.writer, octet_length(e.key)::bigint + octet_length(e.value), e.key",
             &[&now, &tenants, &limit],
         )
         .await?;
@@ -241,6 +264,9 @@ pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Times
     for row in &gone {
         usage.count(row.get(0), row.get(1), -row.get::<_, i64>(2));
     }
+    let tenants: Vec<&str> = gone.iter().map(|row| row.get(0)).collect();
+    let keys: Vec<&[u8]> = gone.iter().map(|row| row.get(3)).collect();
+    versions::delete_all(tx, &tenants, &keys, &mut usage).await?;
     usage.write(tx).await?;
     Ok(gone.len() as u64)
 }

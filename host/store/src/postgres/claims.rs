@@ -255,6 +255,7 @@ impl Claiming {
             let change = tally.of(task);
             change.leave(RunState::Waiting, 1);
             change.enter(RunState::Running, 1);
+            change.begun(RunId(row.get(0)), request.now);
             taken.insert(RunId(row.get(0)), claim(row, names[&task].clone())?);
         }
         tx.hints.changes |= !taken.is_empty();

@@ -15,10 +15,10 @@ use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::tasks::Tasks;
 use crate::{
-    AttemptInfo, AwaitedRunState, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome, Entry,
-    EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode, LockName, LockTaken,
-    NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store, StoreStats, TaskState,
-    TriggerState, UpdateMemory, WriteOutcome,
+    AttemptInfo, AwaitedRunState, CacheKey, CacheRestore, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome,
+    Entry, EntryHistory, EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode,
+    LockName, LockTaken, NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store,
+    StoreStats, TaskState, TriggerState, UpdateMemory, WriteOutcome,
 };
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::run::{ClaimKey, Output, RunId, RunState};
@@ -30,7 +30,7 @@ use super::acts::act;
 use super::runs::Enqueue;
 use super::{
     MOST, PostgresStore, added, cache, claims, extend, history, locks, loss, partitions, pauses, policies, prune,
-    published, read, runs, schedules,
+    published, read, runs, schedules, versions,
 };
 
 #[async_trait]
@@ -61,6 +61,7 @@ impl Runs for PostgresStore {
         while act!(self.acts, [], |tx| added::prune(tx, oldest, now))? > 0 {}
         while act!(self.acts, [], |tx| published::prune(tx, now))? > 0 {}
         while act!(self.acts, [], |tx| cache::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
+        while act!(self.acts, [], |tx| versions::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
         while act!(self.acts, [], |tx| locks::forget(tx))? == locks::PIECE {}
         let turn = partitions::rotate(self, oldest, now).await?;
         if turn.busy {
@@ -240,6 +241,20 @@ impl Cache for PostgresStore {
         let write = Arc::new(write);
         let locks = locks::LockedRow::Cache(write.key.tenant.clone());
         act!(self.guests, Some(locks), [write], |tx| cache::write(tx, &write))
+    }
+
+    async fn cache_version(&self, key: CacheKey, version: u64, now: Timestamp) -> Result<Option<Entry>> {
+        read!(self, |tx| versions::get(tx, &key, version, now))
+    }
+
+    async fn cache_history(&self, key: CacheKey, now: Timestamp) -> Result<Option<EntryHistory>> {
+        read!(self, |tx| versions::history(tx, &key, now))
+    }
+
+    async fn cache_restore(&self, restore: CacheRestore) -> Result<WriteOutcome> {
+        let restore = Arc::new(restore);
+        let locks = locks::LockedRow::Cache(restore.key.tenant.clone());
+        act!(self.guests, Some(locks), [restore], |tx| versions::restore(tx, &restore))
     }
 
     async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool> {

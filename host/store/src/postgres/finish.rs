@@ -23,6 +23,7 @@ use super::prune;
 use super::tally::CounterChanges;
 use super::tasks::{self, STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
+use crate::rules::finish as rules;
 use crate::{Finish, Result, StoreError};
 use sexton_domain::run::{ClaimKey, RunState};
 use sexton_domain::supervision::{self, Consequence, End, Standing};
@@ -199,7 +200,7 @@ fn tally(ended: &[Ended<'_>]) -> CounterChanges {
             change.bytes += one.bytes;
         }
         match one.entered {
-            RunState::Succeeded => change.succeeded(one.claim.run, one.ended_at),
+            entered if rules::is_result(entered, one.outcome) => change.succeeded(one.claim.run, one.ended_at),
             RunState::Failed => change.failed(one.ended_at),
             _ => {}
         }

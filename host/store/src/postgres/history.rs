@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use const_format::formatcp;
 use tokio_postgres::Row;
 
 use crate::codes::{SUCCEEDED, WAITING, state_code};
@@ -58,22 +59,29 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
 
 /// See [`crate::Store::latest_runs`].
 pub(super) async fn latest_runs(tx: &Tx, tenant: &Name, task: Option<&Name>) -> Step<BTreeMap<Name, LatestRuns>> {
-    let begun = "SELECT * FROM runs WHERE task = t.id AND attempt > 0 ORDER BY -id LIMIT 1".to_owned();
-    let waiting = format!(
+    let latest = "SELECT r.* FROM (SELECT y.latest_begun FROM tally y WHERE y.task = t.id AND y.latest_begun IS NOT NULL \
+         ORDER BY y.latest_begun_at DESC, y.latest_begun DESC LIMIT 1) b JOIN runs r ON r.id = b.latest_begun";
+    let mut begun = of_tasks(tx, tenant, task, latest, &[]).await?;
+    // The tasks whose latest run is no longer kept, or began before that was recorded.
+    let known: Vec<&str> = begun.iter().map(|run| run.task.task.as_str()).collect();
+    let newest = "SELECT * FROM runs WHERE task = t.id AND attempt > 0 ORDER BY -id LIMIT 1";
+    let others = of_tasks(tx, tenant, task, newest, &known).await?;
+    begun.extend(others);
+    let waiting = formatcp!(
         "SELECT * FROM runs WHERE task = t.id AND over_at = {NOT_OVER} AND state = {WAITING} AND attempt = 0 \
          ORDER BY run_at, id LIMIT 1"
     );
-    let mut found = Vec::new();
-    for which in [begun, waiting] {
-        let sql = format!(
-            "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL ({which}) r {PAUSE_OF_MANY} \
-             WHERE t.tenant = $1 AND ($2::text IS NULL OR t.name = $2)"
-        );
-        let rows = tx.query(&sql, &[&tenant.as_str(), &task.map(Name::as_str)]).await?;
-        found.push(rows.iter().map(run_info).collect::<Step<Vec<RunInfo>>>()?);
-    }
-    let waiting = found.pop().unwrap_or_default();
-    Ok(LatestRuns::of(found.pop().unwrap_or_default(), waiting))
+    Ok(LatestRuns::of(begun, of_tasks(tx, tenant, task, waiting, &[]).await?))
+}
+
+/// Returns the run that `which` selects of each task of a tenant, or of `task` alone; none of the tasks in `without`.
+async fn of_tasks(tx: &Tx, tenant: &Name, task: Option<&Name>, which: &str, without: &[&str]) -> Step<Vec<RunInfo>> {
+    let sql = format!(
+        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL ({which}) r {PAUSE_OF_MANY} \
+         WHERE t.tenant = $1 AND ($2::text IS NULL OR t.name = $2) AND t.name <> ALL($3::text[])"
+    );
+    let rows = tx.query(&sql, &[&tenant.as_str(), &task.map(Name::as_str), &without]).await?;
+    rows.iter().map(run_info).collect()
 }
 
 /// See [`crate::Store::run`].
@@ -102,7 +110,7 @@ pub(super) async fn latest_success(tx: &Tx, task: &TaskKey) -> Step<Option<(RunI
         .query_opt(
             "SELECT y.latest_success, y.latest_success_at FROM tasks t JOIN tally y ON y.task = t.id \
              WHERE t.tenant = $1 AND t.name = $2 AND y.latest_success IS NOT NULL \
-             ORDER BY y.latest_success DESC LIMIT 1",
+             ORDER BY y.latest_success_at DESC, y.latest_success DESC LIMIT 1",
             &[&task.tenant.as_str(), &task.task.as_str()],
         )
         .await?;

@@ -10,7 +10,7 @@ use const_format::formatcp;
 use crate::codes::CANCELLED;
 
 /// Columns that a run keeps when it is over.
-const KEPT: [&str; 18] = [
+const KEPT: [&str; 19] = [
     "id",
     "task",
     "cause",
@@ -28,6 +28,7 @@ const KEPT: [&str; 18] = [
     "dedup",
     "schedule",
     "note",
+    "at_once",
     "input",
 ];
 

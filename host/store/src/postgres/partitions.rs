@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use const_format::formatcp;
 use tokio_postgres::Client;
 use tokio_postgres::error::{Error, SqlState};
 use tracing::{debug, info, warn};
@@ -28,9 +29,10 @@ use super::history::TIME;
 use super::planner::READS_ALL_ROWS;
 use super::rows::state;
 use super::schema::{ATTEMPT_NUMBERS, RUN_NUMBERS};
-use super::tally::CounterChanges;
+use super::tally::{CounterChanges, LATEST_SUCCESS};
 use super::tx::Tx;
 use super::{PostgresStore, read};
+use crate::codes::LAST_OUTCOME;
 
 const HOUR: i64 = 3600 * 1000;
 
@@ -74,6 +76,24 @@ fn make_sql(day: Day) -> Option<String> {
     ))
 }
 
+/// Selects the tables of days that refuse outcomes which this program knows, because an older program made them.
+const NARROW: &str = formatcp!(
+    "SELECT c.relname::text FROM pg_constraint n JOIN pg_class c ON c.oid = n.conrelid \
+     WHERE n.conname = 'numbers_known' AND n.connamespace = current_schema()::regnamespace \
+     AND c.relname ~ '^(runs|attempts)_[0-9]+$' \
+     AND pg_get_constraintdef(n.oid) NOT LIKE '%outcome <= {LAST_OUTCOME})%'"
+);
+
+/// Returns the SQL that lets a table of [`NARROW`] have all outcomes. Its rows need no reading: the older constraint let
+/// fewer numbers in.
+fn widen_sql(table: &str) -> String {
+    let numbers = if table.starts_with("runs_") { RUN_NUMBERS } else { ATTEMPT_NUMBERS };
+    format!(
+        "ALTER TABLE {table} DROP CONSTRAINT numbers_known, \
+         ADD CONSTRAINT numbers_known CHECK ({numbers}) NOT VALID"
+    )
+}
+
 /// The reason for which a day's partitions could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NotMade {
@@ -115,14 +135,14 @@ pub(super) async fn prepare(client: &Client) -> Result<()> {
     let failed = |error: Error| translate(&error);
     let now = Timestamp::from_millis(client.query_one(TIME, &[]).await.map_err(failed)?.get(0));
     let there = days(&client.query(TABLES, &[]).await.map_err(failed)?);
-    if there.len() >= MOST {
-        return Ok(());
-    }
-    for sql in Day::coming(now).filter(|day| !there.contains(day)).filter_map(make_sql) {
+    let narrow = client.query(NARROW, &[]).await.map_err(failed)?;
+    let widen = narrow.iter().map(|row| widen_sql(row.get(0)));
+    let make = Day::coming(now).filter(|day| there.len() < MOST && !there.contains(day)).filter_map(make_sql);
+    for sql in widen.chain(make) {
         if let Err(error) = client.batch_execute(&sql).await {
             match NotMade::because(&error) {
                 NotMade::Unknown => return Err(translate(&error)),
-                why => debug!(?why, %error, "A day has no partitions of its own"),
+                why => debug!(?why, %error, "A day has no partitions of its own, or narrow ones"),
             }
         }
     }
@@ -141,7 +161,7 @@ pub(super) async fn rotate(store: &PostgresStore, oldest: Timestamp, now: Timest
         return Ok(PartitionRotation::default());
     }
     let there = read!(store, |tx| tables(tx))?;
-    let mut whole = true;
+    let mut whole = widen(store).await?;
     if there.len() < MOST {
         for day in Day::coming(now).filter(|day| !there.contains(day)) {
             whole &= make(store, day).await;
@@ -169,6 +189,23 @@ pub(super) async fn rotate(store: &PostgresStore, oldest: Timestamp, now: Timest
 
 async fn tables(tx: &Tx) -> Step<BTreeSet<Day>> {
     Ok(days(&tx.query(TABLES, &[]).await?))
+}
+
+/// Lets the tables of days have all outcomes. Returns whether all do.
+async fn widen(store: &PostgresStore) -> Result<bool> {
+    let narrow: Vec<String> = read!(store, |tx| narrow(tx))?;
+    let mut whole = true;
+    for table in narrow {
+        if let Err(failure) = alone(store, &widen_sql(&table)).await {
+            debug!(?failure, table, "Cannot let a day's table have all outcomes now");
+            whole = false;
+        }
+    }
+    Ok(whole)
+}
+
+async fn narrow(tx: &Tx) -> Step<Vec<String>> {
+    Ok(tx.query(NARROW, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 /// Makes the partitions of a day. Returns whether nothing is left to do about it for now.
@@ -250,7 +287,7 @@ async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
         gone += count as u64;
     }
     let latest = format!(
-        "SELECT d.id, d.task, d.state, d.bytes FROM (SELECT max(latest_success) AS run FROM tally GROUP BY task) y \
+        "SELECT d.id, d.task, d.state, d.bytes FROM (SELECT {LATEST_SUCCESS} AS run FROM tally GROUP BY task) y \
          JOIN runs_{day} d ON d.id = y.run"
     );
     let mut stay: Vec<i64> = Vec::new();

@@ -15,7 +15,7 @@ use super::day::day_after;
 use super::errors::Step;
 use super::rows::{code, state, to_int, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::CounterChanges;
+use super::tally::{CounterChanges, LATEST_SUCCESS};
 use super::tx::Tx;
 
 /// Runs (or entries, or schedules) that are deleted in one transaction. One wait for the disk, and one search, serves
@@ -36,7 +36,7 @@ pub(super) async fn surplus(tx: &Tx, retention: &Retention, now: Timestamp, limi
 async fn too_many(tx: &Tx, retention: &Retention, limit: usize) -> Step<BTreeSet<RunId>> {
     let sql = format!(
         "SELECT r.id FROM (SELECT task, sum(succeeded + failed + cancelled) AS runs, sum(bytes) AS bytes, \
-         max(latest_success) AS latest FROM tally GROUP BY task \
+         {LATEST_SUCCESS} AS latest FROM tally GROUP BY task \
          HAVING sum(succeeded + failed + cancelled) > $1::bigint OR sum(bytes) > $2::bigint) y \
          CROSS JOIN LATERAL (SELECT o.id, row_number() OVER w AS place, sum(o.bytes) OVER w - o.bytes AS earlier \
          FROM (SELECT id, bytes FROM runs WHERE task = y.task AND over_at < {NOT_OVER} ORDER BY -id DESC LIMIT $3::bigint) o \
@@ -51,7 +51,7 @@ async fn too_many(tx: &Tx, retention: &Retention, limit: usize) -> Step<BTreeSet
 /// Finds runs over before `oldest` that did not go with their day; reads only that day's partition and the default.
 async fn too_old(tx: &Tx, oldest: Timestamp, limit: usize) -> Step<Vec<RunId>> {
     let sql = format!(
-        "SELECT o.id FROM (SELECT task, max(latest_success) AS latest FROM tally GROUP BY task \
+        "SELECT o.id FROM (SELECT task, {LATEST_SUCCESS} AS latest FROM tally GROUP BY task \
          HAVING sum(succeeded + failed + cancelled) > 0) y \
          CROSS JOIN LATERAL (SELECT id, over_at FROM runs WHERE task = y.task AND over_at < $2 \
          ORDER BY -id DESC LIMIT {LOOK_BEHIND}) o \

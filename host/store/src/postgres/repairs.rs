@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use const_format::formatcp;
 
 use crate::Result;
+use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING};
 use crate::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
 use sexton_domain::time::Timestamp;
@@ -29,10 +30,12 @@ const TASKS: &str = "WITH ahead AS (SELECT id FROM tasks WHERE cursor_at > $2 OR
 const OF_RUNS: &str = "SELECT id FROM tasks WHERE id IN (SELECT task FROM runs_live WHERE run_at > $1 OR lease_until > $1) \
      ORDER BY id FOR UPDATE";
 
-/// Moves waiting runs that were made by a clock that was ahead, by as much as it was.
+/// Moves waiting runs that were made by a clock that was ahead, by as much as it was. Runs that wait for their turn in a
+/// backfill go on waiting.
 const NOT_TRIED: &str = formatcp!(
     "UPDATE runs_live SET run_at = $1 + (run_at - created_at), start_by_at = $1 + (start_by_at - created_at), \
-     created_at = $1 WHERE state = {WAITING} AND attempt = 0 AND run_at > $2 AND created_at > $2"
+     created_at = $1 WHERE state = {WAITING} AND attempt = 0 AND run_at > $2 AND created_at > $2 \
+     AND run_at < {TURN_MS}"
 );
 
 /// Makes waiting runs that such a clock has tried due now.
@@ -60,6 +63,11 @@ async fn repair(tx: &mut Tx, now: Timestamp) -> Step<Repaired> {
             &[&at, &limit],
         )
         .await?;
+    tx.execute(
+        "UPDATE entry_versions SET expires_at = $1 + (expires_at - set_at), set_at = $1 WHERE set_at > $2",
+        &[&at, &limit],
+    )
+    .await?;
     tx.execute("UPDATE hosts SET alive_until = $1, seen_at = $1 WHERE seen_at > $2", &[&at, &limit]).await?;
     (tx.hints.runs, tx.hints.changes, tx.hints.schedules) = (true, true, true);
     Ok(Repaired { tasks, runs, schedules, entries })

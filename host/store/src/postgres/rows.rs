@@ -41,6 +41,14 @@ pub(super) fn outcome(row: &Row, column: usize) -> Step<Outcome> {
     coded(&Outcome::ALL, row, column, "outcome")
 }
 
+/// Returns the outcome in `column`, if there is one.
+pub(super) fn maybe_outcome(row: &Row, column: usize) -> Step<Option<Outcome>> {
+    match row.get::<_, Option<i16>>(column) {
+        None => Ok(None),
+        Some(_) => outcome(row, column).map(Some),
+    }
+}
+
 /// Returns the kind of the lock in `column`.
 pub(super) fn kind(row: &Row, column: usize) -> Step<LockKind> {
     coded(&codes::KINDS, row, column, "kind of lock")
@@ -60,6 +68,11 @@ pub(super) fn code(code: i64) -> i16 {
 pub(super) fn name(row: &Row, column: usize) -> Step<Name> {
     let text: &str = row.get(column);
     Ok(Name::new(text).map_err(|_| unknown("name", text))?)
+}
+
+/// Returns the name in `column`, if there is one.
+pub(super) fn maybe_name(row: &Row, column: usize) -> Step<Option<Name>> {
+    row.get::<_, Option<&str>>(column).map(|_| name(row, column)).transpose()
 }
 
 /// Returns the tenant and name of a task, in `column` and the next.
@@ -116,7 +129,8 @@ pub(super) fn named(row: &Row, column: usize) -> Step<String> {
 /// Columns that [`run_info`] reads of a run `r` and its task `t`, in its order.
 pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.over_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
-     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why, r.deaths, r.suspected_at";
+     t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why, r.deaths, r.suspected_at, \
+     r.at_once";
 
 /// The source of [`RUN_COLUMNS`] besides runs `r` and tasks `t`: the run's pause by tenant, or else that of all.
 pub(super) const PAUSE_OF_MANY: &str = "LEFT JOIN LATERAL (SELECT tenant, since_at, why FROM pauses \
@@ -124,10 +138,7 @@ pub(super) const PAUSE_OF_MANY: &str = "LEFT JOIN LATERAL (SELECT tenant, since_
 
 /// Builds a run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
-    let outcome = match row.get::<_, Option<i16>>(14) {
-        None => None,
-        Some(_) => Some(outcome(row, 14)?),
-    };
+    let outcome = maybe_outcome(row, 14)?;
     let of_many = row.get::<_, Option<&str>>(24).map(|tenant| {
         let by = if tenant.is_empty() { PausedBy::All } else { PausedBy::Tenant };
         (by, Pause { since: maybe_instant(row, 25), why: row.get(26) })
@@ -143,6 +154,7 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         forced: row.get(23),
         deaths: small(row, 27),
         suspected_at: maybe_instant(row, 28),
+        at_once: row.get::<_, Option<i32>>(29).map(i32::unsigned_abs),
         pause: pause(row, 16).map(|pause| (PausedBy::Task, pause)).or(of_many),
         standing: standing(row, 16),
     };
@@ -167,5 +179,6 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         why: facts.why(),
         deaths: facts.deaths,
         suspected_at: facts.suspected_at(),
+        at_once: facts.at_once,
     })
 }

@@ -9,10 +9,11 @@ use const_format::formatcp;
 use tokio::sync::OnceCell;
 use tokio_postgres::types::ToSql;
 
-use crate::codes::{RUNNING, WAITING, cause_code, state_code};
+use crate::backfills::TURN_MS;
+use crate::codes::{RUNNING, WAITING, cause_code, outcome_code, state_code};
 use crate::rules::finish::replaced_by;
 use crate::{Admit, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, Result};
-use sexton_domain::run::{RunId, RunState};
+use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 
@@ -20,7 +21,7 @@ use super::errors::Step;
 use super::lane::Work;
 use super::over::{ArchiveColumns, moving};
 use super::policies;
-use super::rows::{code, text, to_sql};
+use super::rows::{code, text, to_int, to_sql};
 use super::schema::NOT_OVER;
 use super::tally::{self, CounterChanges};
 use super::tasks::{self, intern};
@@ -193,11 +194,11 @@ async fn existing(tx: &Tx, wanted: &Wanted<'_>) -> Step<Option<RunId>> {
 }
 
 const COLUMNS: &str = "id, task, state, cause, bytes, due_at, run_at, created_at, over_at, parent, dedup, message, note, \
-     start_by_at, forced, schedule, input";
+     start_by_at, forced, schedule, at_once, input, outcome";
 
 const ARRAYS: &str = "unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], \
      $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bigint[], \
-     $15::boolean[], $16::text[], $17::bytea[])";
+     $15::boolean[], $16::text[], $17::int[], $18::bytea[], $19::smallint[])";
 
 /// Returns the statement that writes runs without keys.
 fn plain_sql() -> String {
@@ -323,7 +324,9 @@ struct Columns<'a> {
     start_by: Vec<Option<i64>>,
     forced: Vec<bool>,
     schedules: Vec<Option<&'a str>>,
+    at_once: Vec<Option<i32>>,
     inputs: Vec<Option<&'a [u8]>>,
+    outcomes: Vec<Option<i16>>,
 }
 
 impl<'a> Columns<'a> {
@@ -349,11 +352,13 @@ impl<'a> Columns<'a> {
             start_by: each(wanted, |one| one.run.start_by.map(Timestamp::as_millis)),
             forced: each(wanted, |one| one.run.forced),
             schedules: each(wanted, |one| one.run.schedule.as_ref().map(Name::as_str)),
+            at_once: each(wanted, |one| one.run.at_once.map(to_int)),
             inputs: each(wanted, |one| (!one.run.input.is_empty()).then_some(&one.run.input[..])),
+            outcomes: each(wanted, |one| one.skipped.as_ref().map(|_| code(outcome_code(Outcome::Skipped)))),
         }
     }
 
-    fn params(&self) -> [&(dyn ToSql + Sync); 17] {
+    fn params(&self) -> [&(dyn ToSql + Sync); 19] {
         [
             &self.ids,
             &self.tasks,
@@ -371,15 +376,21 @@ impl<'a> Columns<'a> {
             &self.start_by,
             &self.forced,
             &self.schedules,
+            &self.at_once,
             &self.inputs,
+            &self.outcomes,
         ]
     }
 }
 
-/// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
+/// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them. Runs
+/// of backfills stay.
 async fn replace(tx: &mut Tx, tally: &mut CounterChanges, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
     let reason = replaced_by(by);
-    let which = formatcp!("WHERE r.state = {WAITING} AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0)");
+    let which = formatcp!(
+        "WHERE r.state = {WAITING} AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0) \
+         AND r.at_once IS NULL"
+    );
     let called_off = moving(&ArchiveColumns::cancelled_unstarted("$3::bigint", "$2::text"), which, "");
     let sql = format!("{called_off} SELECT id, bytes FROM gone");
     let waited = tx.query(&sql, &[&task, &reason, &now.as_millis()]).await?;
@@ -395,7 +406,8 @@ async fn replace(tx: &mut Tx, tally: &mut CounterChanges, task: i64, by: RunId, 
     let running = tx
         .query(
             formatcp!(
-                "UPDATE runs_live SET cancel = coalesce(cancel, $2) WHERE state = {RUNNING} AND task = $1 RETURNING id"
+                "UPDATE runs_live SET cancel = coalesce(cancel, $2) WHERE state = {RUNNING} AND task = $1 \
+                 AND at_once IS NULL RETURNING id"
             ),
             &[&task, &reason],
         )
@@ -405,16 +417,19 @@ async fn replace(tx: &mut Tx, tally: &mut CounterChanges, task: i64, by: RunId, 
     Ok(ended)
 }
 
-/// Counts the runs of a task that are not over, in the sense of [`Admit`]; counting stops at `most`.
+/// Counts the runs of a task that are not over, in the sense of [`Admit`], without those of backfills; counting stops at
+/// `most`.
 async fn not_over(tx: &Tx, task: i64, most: i64, now: Timestamp) -> Step<i64> {
     let row = tx
         .query_one(
             formatcp!(
                 "SELECT (SELECT coalesce(sum(running), 0)::bigint FROM tally WHERE task = $1) \
+                 - (SELECT count(*) FROM runs_live WHERE at_once IS NOT NULL AND task = $1 AND run_at < {TURN_MS} \
+                 AND state + 0 = {RUNNING}) \
                  + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = {WAITING} AND task = $1 \
-                 AND run_at <= $2 LIMIT $3) due) \
+                 AND run_at <= $2 AND at_once IS NULL LIMIT $3) due) \
                  + (SELECT count(*) FROM (SELECT 1 FROM runs_live WHERE state = {WAITING} AND attempt > 0 \
-                 AND task = $1 AND run_at > $2 LIMIT $3) again)"
+                 AND task = $1 AND run_at > $2 AND at_once IS NULL LIMIT $3) again)"
             ),
             &[&task, &now.as_millis(), &most],
         )

@@ -13,7 +13,7 @@ use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
 use super::errors::Step;
-use super::rows::{maybe_instant, number, over_at, state, text};
+use super::rows::{maybe_instant, maybe_outcome, number, over_at, state, text};
 use super::tasks::{self, STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
 
@@ -63,7 +63,7 @@ pub(super) async fn run_states(tx: &Tx, runs: &[RunKey]) -> Step<BTreeMap<RunKey
     let keys: Vec<_> = runs.iter().map(|(_, key)| text(key)).collect();
     let rows = tx
         .query(
-            "SELECT n.place, r.id, r.state, r.over_at \
+            "SELECT n.place, r.id, r.state, r.outcome, r.over_at \
              FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n(tenant, name, key, place) \
              JOIN tasks t ON t.tenant = n.tenant AND t.name = n.name \
              JOIN run_keys k ON k.task = t.id AND k.key = n.key JOIN runs r ON r.id = k.run",
@@ -73,7 +73,12 @@ pub(super) async fn run_states(tx: &Tx, runs: &[RunKey]) -> Step<BTreeMap<RunKey
     let mut found = BTreeMap::new();
     for row in &rows {
         if let Some(key) = asked(runs, row) {
-            let stands = AwaitedRunState { run: RunId(row.get(1)), state: state(row, 2)?, ended_at: over_at(row, 3) };
+            let stands = AwaitedRunState {
+                run: RunId(row.get(1)),
+                state: state(row, 2)?,
+                outcome: maybe_outcome(row, 3)?,
+                ended_at: over_at(row, 4),
+            };
             found.insert(key.clone(), stands);
         }
     }

@@ -26,7 +26,7 @@ pub(super) struct Upgrade {
 }
 
 /// All migrations, in their order.
-pub(super) const UPGRADES: [Upgrade; 9] = [
+pub(super) const UPGRADES: [Upgrade; 14] = [
     Upgrade { migration: migration!("0008_first.sql"), serves: 8 },
     Upgrade { migration: migration!("0009_hosts.sql"), serves: 8 },
     Upgrade { migration: migration!("0010_transfer.sql"), serves: 8 },
@@ -38,6 +38,12 @@ pub(super) const UPGRADES: [Upgrade; 9] = [
     Upgrade { migration: migration!("0016_known_numbers.sql"), serves: 8 },
     // SQLite has no 17: its 16 reads the rows at once.
     Upgrade { migration: migration!("0017_known_numbers_of_rows.sql"), serves: 8 },
+    Upgrade { migration: migration!("0018_skipped.sql"), serves: 18 },
+    // SQLite has no 19: its 18 reads the rows at once.
+    Upgrade { migration: migration!("0019_skipped_of_rows.sql"), serves: 18 },
+    Upgrade { migration: migration!("0020_views.sql"), serves: 18 },
+    Upgrade { migration: migration!("0021_kept_versions.sql"), serves: 18 },
+    Upgrade { migration: migration!("0022_types_of_schedules.sql"), serves: 18 },
 ];
 
 /// The schema's version that this program works on.
@@ -47,7 +53,7 @@ pub(super) const VERSION: i32 = UPGRADES[UPGRADES.len() - 1].migration.number as
 /// rows are a partition of their own.
 pub(super) const NOT_OVER: i64 = i64::MAX;
 
-/// The condition of `numbers_known` on runs, as `0016_known_numbers.sql` has it: for the tables of further days.
+/// The condition of `numbers_known` on runs, as `0018_skipped.sql` has it: for the tables of days.
 pub(super) const RUN_NUMBERS: &str = formatcp!(
     "state BETWEEN {WAITING} AND {CANCELLED} AND cause BETWEEN {FIRST} AND {LAST_CAUSE} \
      AND outcome BETWEEN {FIRST} AND {LAST_OUTCOME}"

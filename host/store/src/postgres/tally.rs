@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use const_format::formatcp;
 use tokio_postgres::types::ToSql;
 
 use super::errors::Step;
 use super::tx::Tx;
 use crate::codes::state_code;
+use crate::rules::latest::{RunAt, SET_BACK, later};
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::time::Timestamp;
 
@@ -24,9 +26,11 @@ pub(super) struct Change {
     runs: [i64; 5],
     /// Bytes of the runs that are over.
     pub(super) bytes: i64,
-    /// The greatest run that succeeded, and when it ended.
-    latest_success: Option<(RunId, Timestamp)>,
+    /// The run that was the last to succeed, and when it ended.
+    latest_success: Option<RunAt>,
     latest_failure: Option<Timestamp>,
+    /// The run whose attempt began last, and when.
+    latest_begun: Option<RunAt>,
 }
 
 impl Change {
@@ -42,9 +46,12 @@ impl Change {
 
     /// Records that a run succeeded.
     pub(super) fn succeeded(&mut self, run: RunId, at: Timestamp) {
-        if self.latest_success.is_none_or(|(latest, _)| latest < run) {
-            self.latest_success = Some((run, at));
-        }
+        self.latest_success = Some(later(self.latest_success, (run, at)));
+    }
+
+    /// Records that an attempt at a run began.
+    pub(super) fn begun(&mut self, run: RunId, at: Timestamp) {
+        self.latest_begun = Some(later(self.latest_begun, (run, at)));
     }
 
     /// Records that a run failed.
@@ -78,6 +85,8 @@ impl CounterChanges {
             successes: each(|change| change.latest_success.map(|(run, _)| run.0)),
             success_ats: each(|change| change.latest_success.map(|(_, at)| at.as_millis())),
             failure_ats: each(|change| change.latest_failure.map(Timestamp::as_millis)),
+            begun: each(|change| change.latest_begun.map(|(run, _)| run.0)),
+            begun_ats: each(|change| change.latest_begun.map(|(_, at)| at.as_millis())),
         }
     }
 }
@@ -92,30 +101,71 @@ pub(super) struct Columns {
     successes: Vec<Option<i64>>,
     success_ats: Vec<Option<i64>>,
     failure_ats: Vec<Option<i64>>,
+    begun: Vec<Option<i64>>,
+    begun_ats: Vec<Option<i64>>,
 }
 
 impl Columns {
     /// Returns the parameters of [`WRITE`], in its order.
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 11] {
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 13] {
         let Self { tasks, shard, runs: [waiting, running, succeeded, failed, cancelled], bytes, .. } = self;
         let (successes, success_ats, failure_ats) = (&self.successes, &self.success_ats, &self.failure_ats);
-        [tasks, shard, waiting, running, succeeded, failed, cancelled, bytes, successes, success_ats, failure_ats]
+        let (begun, begun_ats) = (&self.begun, &self.begun_ats);
+        [
+            tasks,
+            shard,
+            waiting,
+            running,
+            succeeded,
+            failed,
+            cancelled,
+            bytes,
+            successes,
+            success_ats,
+            failure_ats,
+            begun,
+            begun_ats,
+        ]
     }
 }
 
+/// Returns the condition for the run of a new row to be later than that of the row that is there: see
+/// [`rules::latest`](crate::rules::latest).
+macro_rules! is_later {
+    ($run:literal) => {
+        formatcp!(
+            "excluded.{run} IS NOT NULL AND (y.{run} IS NULL \
+             OR (excluded.{run}_at, excluded.{run}) >= (y.{run}_at, y.{run}) \
+             OR y.{run}_at > excluded.{run}_at + {SET_BACK_MS})",
+            run = $run
+        )
+    };
+}
+
+const SET_BACK_MS: u128 = SET_BACK.as_millis();
+const SUCCEEDED_LATER: &str = is_later!("latest_success");
+const BEGAN_LATER: &str = is_later!("latest_begun");
+
 /// Adds a [`CounterChanges`] to the sums.
-pub(super) const WRITE: &str = "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
-     latest_success, latest_success_at, latest_failure_at) \
+pub(super) const WRITE: &str = formatcp!(
+    "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
+     latest_success, latest_success_at, latest_failure_at, latest_begun, latest_begun_at) \
      SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, \
-     n.failure_at \
+     n.failure_at, n.begun, n.begun_at \
      FROM unnest($1::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-     $9::bigint[], $10::bigint[], $11::bigint[]) \
-     AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at) \
+     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) \
+     AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at, begun, begun_at) \
      ON CONFLICT (task, shard) DO UPDATE SET waiting = y.waiting + excluded.waiting, \
      running = y.running + excluded.running, succeeded = y.succeeded + excluded.succeeded, \
      failed = y.failed + excluded.failed, cancelled = y.cancelled + excluded.cancelled, \
      bytes = y.bytes + excluded.bytes, \
-     latest_success_at = CASE WHEN excluded.latest_success > coalesce(y.latest_success, 0) \
-     THEN excluded.latest_success_at ELSE y.latest_success_at END, \
-     latest_success = greatest(y.latest_success, excluded.latest_success), \
-     latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at)";
+     latest_success_at = CASE WHEN {SUCCEEDED_LATER} THEN excluded.latest_success_at ELSE y.latest_success_at END, \
+     latest_success = CASE WHEN {SUCCEEDED_LATER} THEN excluded.latest_success ELSE y.latest_success END, \
+     latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at), \
+     latest_begun_at = CASE WHEN {BEGAN_LATER} THEN excluded.latest_begun_at ELSE y.latest_begun_at END, \
+     latest_begun = CASE WHEN {BEGAN_LATER} THEN excluded.latest_begun ELSE y.latest_begun END"
+);
+
+/// An aggregate over the shards of a task: the run that was the last to succeed.
+pub(super) const LATEST_SUCCESS: &str =
+    "(array_agg(latest_success ORDER BY latest_success_at DESC NULLS LAST, latest_success DESC))[1]";

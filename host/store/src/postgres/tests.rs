@@ -209,6 +209,7 @@ async fn a_nul_is_kept_in_names_and_values_and_replaced_in_texts() {
         expires_at: None,
         claim: Some(claim),
         only: WriteIf::Always,
+        keep: None,
         quota: 99,
         budget: None,
         now: NOW,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::added::{AddSchedule, DueSchedule, ScheduleError, ScheduleInfo, ScheduleProgress};
+use crate::added::{AddSchedule, DueSchedule, GuestSchedules, ScheduleError, ScheduleInfo, ScheduleProgress};
 use sexton_domain::time::Timestamp;
 
 /// The time for which the row of a deleted schedule stays. A host that looks less often learns of the deletion when it
@@ -28,27 +28,48 @@ pub(crate) enum Decision {
     Write { replaces: bool },
 }
 
-/// Decides about `new` by what was `found` under its key.
+/// Decides about `new` by what was `found` under its key, and by `others`, the schedules with other keys that tasks have
+/// added to the tenant.
 ///
 /// In `doubt` an earlier try of this call may have written the schedule, and its result counts as the same.
-pub(crate) fn add(new: &AddSchedule, found: Option<Stored>, doubt: bool) -> Result<Decision, ScheduleError> {
+pub(crate) fn add(
+    new: &AddSchedule,
+    found: Option<Stored>,
+    others: GuestSchedules,
+    doubt: bool,
+) -> Result<Decision, ScheduleError> {
     let Some(Stored { info, data, .. }) = found.filter(|found| !found.deleted) else {
         return match new.version {
             Some(_) => Err(ScheduleError::NotFound(new.key.key.clone())),
-            None => Ok(Decision::Write { replaces: false }),
+            None => room(new, others).map(|()| Decision::Write { replaces: false }),
         };
     };
-    let same = info.task == new.task && info.definition == new.definition && data == new.data;
+    let same = info.target == new.target && info.definition == new.definition && data == new.data;
     if doubt && same && info.created_at == new.now {
         return Ok(Decision::Keep(info));
     }
     expect(&info, new.version)?;
+    // A task changes what tasks have added, and nothing that a person has.
+    if new.guest.is_some() && info.added_by.is_none() && !(same && info.finished_at.is_none()) {
+        return Err(ScheduleError::AlreadyExists(new.key.key.clone()));
+    }
     match info.finished_at {
         Some(at) if !new.replace => Err(ScheduleError::AlreadyFinished { key: new.key.key.clone(), at }),
         None if same => Ok(Decision::Keep(info)),
         None if !new.replace => Err(ScheduleError::AlreadyExists(new.key.key.clone())),
-        _ => Ok(Decision::Write { replaces: true }),
+        _ => room(new, others).map(|()| Decision::Write { replaces: true }),
     }
+}
+
+/// Refuses a schedule of a guest if there is no room for it beside `others`.
+fn room(new: &AddSchedule, others: GuestSchedules) -> Result<(), ScheduleError> {
+    let Some(guest) = &new.guest else { return Ok(()) };
+    let bytes = new.data.as_ref().map_or(0, |data| data.len() as u64);
+    if others.schedules < guest.most && others.bytes.saturating_add(bytes) <= guest.bytes {
+        return Ok(());
+    }
+    let GuestSchedules { schedules, bytes } = others;
+    Err(ScheduleError::Full { schedules, bytes, most: guest.most, most_bytes: guest.bytes })
 }
 
 /// Refuses a schedule that has changed since its caller read it.

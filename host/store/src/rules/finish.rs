@@ -32,6 +32,12 @@ pub(crate) fn is_failure(transition: &Transition) -> bool {
     matches!(transition, Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. })
 }
 
+/// Returns whether the end makes the run's output the task's result. A run that was skipped has none, even if it counts as
+/// a success.
+pub(crate) fn is_result(entered: RunState, outcome: Outcome) -> bool {
+    entered == RunState::Succeeded && outcome != Outcome::Skipped
+}
+
 /// Returns the message of the run. A host that learned of a kill through the store does not know its reason, nor does a
 /// host that found the run dead: in these cases the message is the reason that was `asked`.
 pub(crate) fn message<'a>(report: &'a Report, asked: Option<&'a str>) -> Option<&'a str> {

@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use crate::added::{DueSchedule, RunDefaults};
+use crate::backfills::TURN;
+use crate::views::ChildKind;
 use crate::{Admit, NewRun};
 use sexton_domain::run::{Cause, RunId};
 use sexton_domain::task::{Name, Overlap, Task, TaskKey};
@@ -17,6 +19,21 @@ pub struct Demand {
     pub due_at: Option<Timestamp>,
     /// The input of the run; `None` is the task's own.
     pub input: Option<Vec<u8>>,
+    /// The caller's idempotency key.
+    pub key: Option<String>,
+    /// The limits that the run goes past, in words, if it starts whatever holds its task back.
+    pub past_limits: Option<String>,
+}
+
+/// The request of a person or a program to repeat a run that is over.
+#[derive(Clone, Debug)]
+pub struct Repeat {
+    /// The run that is repeated.
+    pub run: RunId,
+    /// The instant at which that run was due. The new run is due at it, too: it is the same piece of work.
+    pub due_at: Timestamp,
+    /// The input of the new run: usually that of the repeated one.
+    pub input: Vec<u8>,
     /// The caller's idempotency key.
     pub key: Option<String>,
     /// The limits that the run goes past, in words, if it starts whatever holds its task back.
@@ -98,6 +115,29 @@ impl NewRun {
         }
     }
 
+    /// Returns the run of `task` that repeats another at `now`. It is a demanded run in all but its instant.
+    pub fn repeating(task: &Task, repeat: Repeat, now: Timestamp) -> Self {
+        let Repeat { run, due_at, input, key, past_limits } = repeat;
+        let note = format!("rerun of run {run}");
+        let note = past_limits.as_ref().map_or(note.clone(), |limits| format!("{note}, {limits}"));
+        let demand = Demand { due_at: Some(due_at.min(now)), input: Some(input), key, past_limits };
+        Self { run_at: now, parent: Some(run), note: Some(note), ..Self::demanded(task, demand, now) }
+    }
+
+    /// Returns the run of `task` that a backfill makes for the instant `due_at` of its schedule.
+    ///
+    /// It has the key that the schedule's own run has, so that an instant has one run. It waits for its turn.
+    pub fn backfilled(task: &Task, due_at: Timestamp, at_once: u32) -> Self {
+        Self {
+            run_at: TURN,
+            input: task.input.clone(),
+            dedup: Some(due_key(due_at)),
+            note: Some("backfill".to_owned()),
+            at_once: Some(at_once),
+            ..Self::of(task.key.clone(), due_at, Cause::Schedule)
+        }
+    }
+
     /// Returns the run that `request` asks for at `now`.
     ///
     /// Such a run goes beside the others, whatever the task's overlap policy: a run that continues itself must not end
@@ -116,8 +156,7 @@ impl NewRun {
 
     /// Returns the run of `task` that its schedule calls for at `due_at`.
     pub fn scheduled(task: &Task, due_at: Timestamp) -> Self {
-        let dedup = Some(format!("at:{}", due_at.as_millis()));
-        Self { dedup, ..Self::by_clock(task, due_at, Cause::Schedule) }
+        Self { dedup: Some(due_key(due_at)), ..Self::by_clock(task, due_at, Cause::Schedule) }
     }
 
     /// Returns the run of `task` that a host's start calls for.
@@ -184,6 +223,23 @@ impl NewRun {
             schedule: Some(key.clone()),
             ..Self::of(task.key.clone(), due_at, Cause::Schedule)
         }
+    }
+}
+
+/// Returns the dedup key of the run that a task's schedule has for the instant `due_at`.
+pub(crate) fn due_key(due_at: Timestamp) -> String {
+    format!("at:{}", due_at.as_millis())
+}
+
+/// The beginning of the dedup keys of runs in which another run continues (`imports::schedule` makes the keys).
+pub(crate) const CONTINUES: &str = "continue:";
+
+/// Returns how a run with this cause came of another: `continues` if its dedup key begins with [`CONTINUES`].
+pub(crate) fn child_kind(cause: Cause, continues: bool) -> ChildKind {
+    match cause {
+        Cause::Demand => ChildKind::Rerun,
+        _ if continues => ChildKind::Continuation,
+        _ => ChildKind::Enqueued,
     }
 }
 

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use super::added::{Decision, Firing, Stored};
-use super::cache::{Condition, Found, Usage};
+use super::cache::{Condition, Found, Keeping, KeptVersion, Usage};
 use super::*;
-use crate::added::{AddSchedule, DueSchedule, ScheduleError, ScheduleInfo, ScheduleKey, ScheduleProgress};
+use crate::added::{
+    AddSchedule, DueSchedule, GuestSchedule, GuestSchedules, ScheduleError, ScheduleInfo, ScheduleKey, ScheduleProgress,
+};
 use crate::loss::NEVER;
 use crate::testkit;
-use crate::{CacheKey, CacheWrite, ClaimRequest, StoreError, TenantShare, WriteIf};
+use crate::{CacheKey, CacheWrite, ClaimRequest, MOST_KEPT, StoreError, TenantShare, WriteIf};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{Cause, ClaimKey, Outcome, Output, Report, RunId, RunState};
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::supervision::{Pause, Standing};
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
@@ -34,15 +37,19 @@ mod adding {
         ScheduleKey { tenant: name("acme"), key: name("nightly") }
     }
 
+    /// No schedules that tasks have added.
+    const NO_OTHERS: GuestSchedules = GuestSchedules { schedules: 0, bytes: 0 };
+
     fn new(definition: &str) -> AddSchedule {
         AddSchedule {
             key: key(),
-            task: name("report"),
+            target: Target::Task(name("report")),
             definition: definition.to_owned(),
             data: None,
             cursor: NOW,
             replace: false,
             version: None,
+            guest: None,
             now: NOW,
         }
     }
@@ -50,7 +57,8 @@ mod adding {
     fn info(definition: &str, finished_at: Option<Timestamp>) -> ScheduleInfo {
         ScheduleInfo {
             key: key(),
-            task: name("report"),
+            target: Target::Task(name("report")),
+            added_by: None,
             version: 7,
             definition: definition.to_owned(),
             data_bytes: None,
@@ -67,41 +75,65 @@ mod adding {
     }
 
     #[test]
+    fn a_task_adds_schedules_where_there_is_room_and_changes_none_of_a_person() {
+        let guest = GuestSchedule { task: name("caller"), claim: CLAIM, most: 2, bytes: 10 };
+        let add = AddSchedule { guest: Some(guest), data: Some(vec![0; 4]), replace: true, ..new("a") };
+        let others = |schedules, bytes| GuestSchedules { schedules, bytes };
+        let by_task = |definition| {
+            let info = ScheduleInfo { added_by: Some(name("caller")), ..info(definition, None) };
+            stored(definition, None).map(|found| Stored { info, ..found })
+        };
+
+        assert_eq!(added::add(&add, None, others(1, 6), false), Ok(Decision::Write { replaces: false }));
+        for full in [others(2, 0), others(1, 7)] {
+            assert!(
+                matches!(added::add(&add, None, full, false), Err(ScheduleError::Full { most: 2, .. })),
+                "{full:?}"
+            );
+        }
+        assert_eq!(added::add(&add, by_task("b"), NO_OTHERS, false), Ok(Decision::Write { replaces: true }));
+        let taken = Err(ScheduleError::AlreadyExists(name("nightly")));
+        assert_eq!(added::add(&add, stored("b", None), NO_OTHERS, false), taken);
+        let person = AddSchedule { guest: None, ..add };
+        assert_eq!(added::add(&person, None, others(9, 99), false), Ok(Decision::Write { replaces: false }));
+    }
+
+    #[test]
     fn a_schedule_is_written_if_its_key_is_free_or_was_deleted() {
         let write = Ok(Decision::Write { replaces: false });
-        assert_eq!(added::add(&new("a"), None, false), write);
+        assert_eq!(added::add(&new("a"), None, NO_OTHERS, false), write);
         let deleted = stored("b", None).map(|found| Stored { deleted: true, ..found });
-        assert_eq!(added::add(&new("a"), deleted.clone(), false), write);
+        assert_eq!(added::add(&new("a"), deleted.clone(), NO_OTHERS, false), write);
         let of_version = AddSchedule { version: Some(7), ..new("a") };
-        assert_eq!(added::add(&of_version, deleted, false), Err(ScheduleError::NotFound(name("nightly"))));
+        assert_eq!(added::add(&of_version, deleted, NO_OTHERS, false), Err(ScheduleError::NotFound(name("nightly"))));
     }
 
     #[test]
     fn adding_the_same_schedule_again_changes_nothing_and_a_different_one_needs_replace() {
-        assert_eq!(added::add(&new("a"), stored("a", None), false), Ok(Decision::Keep(info("a", None))));
+        assert_eq!(added::add(&new("a"), stored("a", None), NO_OTHERS, false), Ok(Decision::Keep(info("a", None))));
         let taken = Err(ScheduleError::AlreadyExists(name("nightly")));
-        assert_eq!(added::add(&new("b"), stored("a", None), false), taken);
+        assert_eq!(added::add(&new("b"), stored("a", None), NO_OTHERS, false), taken);
         let data = AddSchedule { data: Some(b"x".to_vec()), ..new("a") };
-        assert_eq!(added::add(&data, stored("a", None), false), taken);
+        assert_eq!(added::add(&data, stored("a", None), NO_OTHERS, false), taken);
         let replacing = AddSchedule { replace: true, ..new("b") };
-        assert_eq!(added::add(&replacing, stored("a", None), false), Ok(Decision::Write { replaces: true }));
+        assert_eq!(added::add(&replacing, stored("a", None), NO_OTHERS, false), Ok(Decision::Write { replaces: true }));
     }
 
     #[test]
     fn a_finished_schedule_starts_afresh_only_if_it_is_replaced() {
         let finished = || stored("a", Some(NOW));
         let refused = Err(ScheduleError::AlreadyFinished { key: name("nightly"), at: NOW });
-        assert_eq!(added::add(&new("a"), finished(), false), refused);
+        assert_eq!(added::add(&new("a"), finished(), NO_OTHERS, false), refused);
         let replacing = AddSchedule { replace: true, ..new("a") };
-        assert_eq!(added::add(&replacing, finished(), false), Ok(Decision::Write { replaces: true }));
+        assert_eq!(added::add(&replacing, finished(), NO_OTHERS, false), Ok(Decision::Write { replaces: true }));
     }
 
     #[test]
     fn a_schedule_that_changed_since_it_was_read_is_left_alone() {
         let of = |version| AddSchedule { replace: true, version: Some(version), ..new("b") };
         let preempted = Err(ScheduleError::Preempted { key: name("nightly"), version: 7 });
-        assert_eq!(added::add(&of(6), stored("a", None), false), preempted);
-        assert_eq!(added::add(&of(7), stored("a", None), false), Ok(Decision::Write { replaces: true }));
+        assert_eq!(added::add(&of(6), stored("a", None), NO_OTHERS, false), preempted);
+        assert_eq!(added::add(&of(7), stored("a", None), NO_OTHERS, false), Ok(Decision::Write { replaces: true }));
     }
 
     #[test]
@@ -110,8 +142,8 @@ mod adding {
         found.created_at = NOW;
         let found = || Some(Stored { id: 1, info: found.clone(), data: None, deleted: false });
         let of_version = AddSchedule { version: Some(6), ..new("a") };
-        assert!(matches!(added::add(&of_version, found(), true), Ok(Decision::Keep(_))));
-        assert!(matches!(added::add(&of_version, found(), false), Err(ScheduleError::Preempted { .. })));
+        assert!(matches!(added::add(&of_version, found(), NO_OTHERS, true), Ok(Decision::Keep(_))));
+        assert!(matches!(added::add(&of_version, found(), NO_OTHERS, false), Err(ScheduleError::Preempted { .. })));
     }
 
     fn due(due_at: Option<Timestamp>) -> DueSchedule {
@@ -162,6 +194,7 @@ mod caching {
             expires_at: None,
             only: WriteIf::Always,
             claim: Some(CLAIM),
+            keep: None,
             quota,
             budget,
             now: NOW,
@@ -169,12 +202,12 @@ mod caching {
     }
 
     fn entry(bytes: i64, writer: Option<i64>) -> Option<Found> {
-        Some(Found { version: 5, bytes, is_alive: true, writer })
+        Some(Found { version: 5, bytes, is_alive: true, writer, keep: None })
     }
 
     #[test]
     fn keys_and_values_count_and_usage_may_equal_the_quota() {
-        let usage = Usage { of_tenant: 70, of_task: 0, entry: None };
+        let usage = Usage { of_tenant: 70, of_task: 0, entry: None, kept: Vec::new() };
         assert!(cache::exceeded(&write(20, 100, None), Some(1), &usage).is_none(), "70 + 10 + 20 is 100");
         let full = cache::exceeded(&write(21, 100, None), Some(1), &usage);
         assert!(matches!(full, Some(StoreError::CacheFull { used: 70, quota: 100 })), "{full:?}");
@@ -182,19 +215,83 @@ mod caching {
 
     #[test]
     fn a_value_that_shrinks_is_admitted_over_a_lowered_quota() {
-        let usage = Usage { of_tenant: 500, of_task: 500, entry: entry(50, Some(1)) };
+        let usage = Usage { of_tenant: 500, of_task: 500, entry: entry(50, Some(1)), kept: Vec::new() };
         assert!(cache::exceeded(&write(50, 100, Some(100)), Some(1), &usage).is_none(), "it does not grow");
         assert!(cache::exceeded(&write(51, 100, Some(100)), Some(1), &usage).is_some());
     }
 
     #[test]
     fn a_task_is_charged_for_overwriting_another_tasks_entry() {
-        let of = |writer| Usage { of_tenant: 60, of_task: 30, entry: entry(40, writer) };
+        let of = |writer| Usage { of_tenant: 60, of_task: 30, entry: entry(40, writer), kept: Vec::new() };
         let budget = |writer| cache::exceeded(&write(41, 1000, Some(50)), Some(1), &of(writer));
         assert!(matches!(budget(Some(2)), Some(StoreError::CacheBudget { used: 30, budget: 50 })));
         assert!(budget(Some(1)).is_none(), "its own entry was counted before");
         let nobodys = cache::exceeded(&write(41, 1000, Some(50)), None, &of(None));
         assert!(nobodys.is_none(), "people have no budget");
+    }
+
+    /// Versions of ten bytes each, from the latest to the earliest, written by task 1.
+    fn kept(versions: &[u64]) -> Vec<KeptVersion> {
+        versions
+            .iter()
+            .map(|version| KeptVersion { version: *version, bytes: 10, is_alive: true, writer: Some(1) })
+            .collect()
+    }
+
+    fn with_versions(keep: Option<u32>, versions: &[u64]) -> Usage {
+        let entry = entry(10, Some(1)).map(|found| Found { keep, ..found });
+        Usage { of_tenant: 100, of_task: 100, entry, kept: kept(versions) }
+    }
+
+    fn keeps(keep: Option<u32>, usage: &Usage) -> Keeping {
+        cache::keeping(&CacheWrite { keep, ..write(10, 1000, None) }, usage)
+    }
+
+    #[test]
+    fn a_write_keeps_the_version_that_it_replaces_and_drops_those_beyond_the_number() {
+        let full = with_versions(Some(3), &[4, 3, 2]);
+
+        assert_eq!(keeps(Some(3), &full), Keeping { keep: Some(3), moves: true, gone: kept(&[2]) });
+        assert_eq!(keeps(None, &full), keeps(Some(3), &full), "a write without a word leaves the number as it is");
+        assert_eq!(keeps(Some(1), &full), Keeping { keep: Some(1), moves: true, gone: kept(&[4, 3, 2]) });
+        assert_eq!(keeps(Some(0), &full), Keeping { keep: None, moves: false, gone: kept(&[4, 3, 2]) });
+        let first = keeps(Some(2), &with_versions(None, &[]));
+        assert_eq!(first, Keeping { keep: Some(2), moves: true, gone: vec![] });
+        assert_eq!(keeps(None, &with_versions(None, &[])), Keeping { keep: None, moves: false, gone: vec![] });
+        assert_eq!(keeps(Some(9999), &full).keep, Some(MOST_KEPT));
+    }
+
+    #[test]
+    fn versions_of_an_entry_that_is_gone_do_not_come_back() {
+        let mut expired = with_versions(Some(3), &[4, 3]);
+        expired.entry = expired.entry.map(|found| Found { is_alive: false, ..found });
+        let mut of_expired_version = with_versions(Some(3), &[4, 3]);
+        of_expired_version.kept[0].is_alive = false;
+
+        assert_eq!(keeps(None, &expired), Keeping { keep: None, moves: false, gone: kept(&[4, 3]) });
+        assert_eq!(keeps(Some(3), &expired), Keeping { keep: Some(3), moves: false, gone: kept(&[4, 3]) });
+        assert_eq!(keeps(Some(3), &of_expired_version).gone, &of_expired_version.kept[..1]);
+        let left_over = with_versions(None, &[4, 3]);
+        assert_eq!(keeps(Some(3), &left_over), Keeping { keep: Some(3), moves: true, gone: kept(&[4, 3]) });
+    }
+
+    #[test]
+    fn kept_versions_count_and_those_that_go_make_room() {
+        let write = |keep, bytes| CacheWrite { keep: Some(keep), ..write(bytes, 100, Some(100)) };
+        let full = with_versions(Some(2), &[4, 3]);
+
+        let exceeds = |keep, bytes| cache::exceeded(&write(keep, bytes), Some(1), &full).is_some();
+
+        // Each version counts 20: its key and its value.
+        assert!(!exceeds(2, 10), "one goes for one that comes");
+        assert!(exceeds(2, 11) && exceeds(3, 10));
+        assert!(!exceeds(1, 30) && !exceeds(0, 50));
+        let others = Usage {
+            kept: full.kept.iter().map(|kept| KeptVersion { writer: Some(2), ..*kept }).collect(),
+            ..full.clone()
+        };
+        let of_others = cache::exceeded(&write(2, 10), Some(1), &others);
+        assert!(matches!(of_others, Some(StoreError::CacheBudget { .. })), "{of_others:?}");
     }
 
     #[test]
@@ -277,6 +374,7 @@ fn a_tenant_gets_the_places_it_has_left_up_to_the_requested_limit() {
 
 mod waiting_runs {
     use super::*;
+    use crate::backfills::TURN;
     use crate::rules::waiting::Facts;
 
     fn facts() -> Facts {
@@ -291,6 +389,7 @@ mod waiting_runs {
             forced: false,
             deaths: 2,
             suspected_at: None,
+            at_once: None,
             pause: Some((PausedBy::Task, Pause { since: None, why: Some("by hand".to_owned()) })),
             standing: Standing::default(),
         }
@@ -302,6 +401,19 @@ mod waiting_runs {
         assert_eq!(Facts { forced: true, ..facts() }.why(), None);
         assert!(Facts { forced: true, attempt: 1, ..facts() }.why().is_some(), "only its first attempt goes past");
         assert_eq!(Facts { state: RunState::Failed, ..facts() }.why(), None);
+    }
+
+    #[test]
+    fn a_run_of_a_backfill_waits_for_its_turn_and_then_like_others() {
+        let waits = Facts { run_at: TURN, at_once: Some(2), ..facts() };
+        assert!(
+            waits.why().is_some_and(|why| why.starts_with("waits for its turn in a backfill")),
+            "{:?}",
+            waits.why()
+        );
+        assert_eq!(waits.shown_run_at(), NOW);
+        let had_it = Facts { run_at: later(1), ..waits };
+        assert_eq!((had_it.why(), had_it.shown_run_at()), (facts().why(), later(1)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Decides what is shown of a run that waits.
 
+use crate::backfills::TURN;
 use crate::loss::{NEVER, why_suspected};
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{Cause, RunId, RunState};
@@ -19,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) forced: bool,
     pub(crate) deaths: u32,
     pub(crate) suspected_at: Option<Timestamp>,
+    /// The most runs of backfills at once, if it belongs to one.
+    pub(crate) at_once: Option<u32>,
     /// The narrowest pause that applies to the task.
     pub(crate) pause: Option<(PausedBy, Pause)>,
     pub(crate) standing: Standing,
@@ -35,6 +38,9 @@ impl Facts {
         if self.suspected_at().is_some() {
             return Some(why_suspected(self.run, self.deaths));
         }
+        if let Some(at_once) = self.at_once.filter(|_| self.state == RunState::Waiting && self.run_at == TURN) {
+            return Some(format!("waits for its turn in a backfill, of which at most {at_once} may be going at once"));
+        }
         // A run past limits waits for a place only.
         if self.state != RunState::Waiting || (self.forced && self.attempt == 0) {
             return None;
@@ -46,10 +52,11 @@ impl Facts {
     }
 
     /// Returns the instant to show. A run that is or was held back has none; this is then the instant at which that
-    /// began.
+    /// began. A run that waits for its turn has none either; it could start at its due instant but for that.
     pub(crate) fn shown_run_at(&self) -> Timestamp {
         match self.run_at {
             NEVER => self.suspected_at().or(self.claimed_at).unwrap_or(self.due_at),
+            TURN => self.due_at,
             at => at,
         }
     }

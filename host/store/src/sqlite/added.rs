@@ -4,39 +4,42 @@ use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::added::{
-    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, Reset, RunDefaults, ScheduleError,
-    ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
+    AddSchedule, Added, DueSchedule, FireAdded, FireScheduleOutcome, GuestSchedules, LoadedSchedule, Reset,
+    RunDefaults, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::codes::SUCCEEDED;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
-use crate::sql::rows_of;
+use crate::sql::schedules_of;
 use crate::{NewRun, StoreError};
 use sexton_domain::pause::PauseTarget;
+use sexton_domain::run::ClaimKey;
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
+use super::claims::held;
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::prune::PIECE;
-use super::rows::{instant, maybe_instant, name, number, task_key, to_sql};
+use super::rows::{instant, maybe_instant, maybe_name, name, number, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
 
 /// Returns the condition for unfinished schedules of `target` whose cursors are later than an instant. Its parameters are
 /// tenant and task, empty where `target` has none, and the instant.
 fn ahead(target: &PauseTarget) -> String {
-    let of = rows_of(target, "?1", "?2");
+    let of = schedules_of(target, "?1", "?2");
     format!("{of} AND deleted = 0 AND finished_at IS NULL AND cursor_at > ?3")
 }
 
 /// Columns that [`info`] reads, in its order.
-const INFO_COLUMNS: &str =
-    "tenant, key, task, version, definition, length(data), created_at, cursor_at, fired, skipped, finished_at";
+const INFO_COLUMNS: &str = "tenant, key, task, version, definition, length(data), created_at, cursor_at, fired, skipped, finished_at, type, added_by";
 
 fn info(row: &Row<'_>) -> rusqlite::Result<ScheduleInfo> {
     Ok(ScheduleInfo {
         key: ScheduleKey { tenant: name(row, 0)?, key: name(row, 1)? },
-        task: name(row, 2)?,
+        target: Target::of(name(row, 2)?, maybe_name(row, 11)?),
+        added_by: maybe_name(row, 12)?,
         version: number(row, 3)?,
         definition: row.get(4)?,
         data_bytes: row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
@@ -54,7 +57,7 @@ pub(super) fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Opt
         "SELECT {INFO_COLUMNS}, id, data, deleted FROM schedules WHERE tenant = ?1 AND key = ?2"
     ))?
     .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
-        Ok(Stored { info: info(row)?, id: row.get(11)?, data: row.get(12)?, deleted: row.get(13)? })
+        Ok(Stored { info: info(row)?, id: row.get(13)?, data: row.get(14)?, deleted: row.get(15)? })
     })
     .optional()
 }
@@ -62,14 +65,16 @@ pub(super) fn find(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<Opt
 /// See [`AddedSchedules::schedules`].
 pub(super) fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Result<Vec<ScheduleInfo>> {
     let (tenant, after) = (filter.tenant.as_str(), filter.after.as_ref().map_or("", Name::as_str));
-    let select = format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = ?1 AND key > ?2 AND deleted = 0");
+    let by_tasks = if filter.by_tasks { " AND added_by IS NOT NULL" } else { "" };
+    let select =
+        format!("SELECT {INFO_COLUMNS} FROM schedules WHERE tenant = ?1 AND key > ?2 AND deleted = 0{by_tasks}");
     match &filter.task {
         None => conn
             .prepare_cached(&format!("{select} ORDER BY key LIMIT ?3"))?
             .query_map(params![tenant, after, to_sql(filter.limit)], info)?
             .collect(),
         Some(task) => conn
-            .prepare_cached(&format!("{select} AND task = ?4 ORDER BY key LIMIT ?3"))?
+            .prepare_cached(&format!("{select} AND task = ?4 AND type IS NULL ORDER BY key LIMIT ?3"))?
             .query_map(params![tenant, after, to_sql(filter.limit), task.as_str()], info)?
             .collect(),
     }
@@ -78,12 +83,13 @@ pub(super) fn list(conn: &Connection, filter: &ScheduleFilter) -> rusqlite::Resu
 /// See [`AddedSchedules::load_schedules`].
 pub(super) fn load(conn: &Connection, since: u64, limit: usize) -> rusqlite::Result<Vec<LoadedSchedule>> {
     conn.prepare_cached(
-        "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted FROM schedules INDEXED BY schedules_version \
+        "SELECT tenant, task, id, version, definition, cursor_at, fired, deleted, type FROM schedules INDEXED BY schedules_version \
          WHERE version > ?1 AND (finished_at IS NULL OR deleted = 1) ORDER BY version LIMIT ?2",
     )?
     .query_map([to_sql(since), to_sql(limit)], |row| {
         Ok(LoadedSchedule {
-            task: task_key(row, 0)?,
+            tenant: name(row, 0)?,
+            target: Target::of(name(row, 1)?, maybe_name(row, 8)?),
             id: row.get(2)?,
             version: number(row, 3)?,
             definition: row.get(4)?,
@@ -102,8 +108,12 @@ fn next_version(conn: &Connection) -> rusqlite::Result<i64> {
 
 /// See [`AddedSchedules::add_schedule`].
 pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
+    if let Some(guest) = &new.guest {
+        held(&w.conn, guest.claim)?;
+    }
     let found = find(&w.conn, &new.key)?;
-    let replaces = match rules::add(new, found, false).map_err(StoreError::from)? {
+    let others = if new.guest.is_some() { by_tasks(&w.conn, &new.key)? } else { GuestSchedules::default() };
+    let replaces = match rules::add(new, found, others, false).map_err(StoreError::from)? {
         Decision::Keep(info) => return Ok(Added::Existing(info)),
         Decision::Write { replaces } => replaces,
     };
@@ -112,21 +122,23 @@ pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     let info = w
         .conn
         .prepare_cached(&format!(
-            "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at) \
-             VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant, key) DO UPDATE SET version = ?1, task = ?4, \
-             definition = ?5, data = ?6, created_at = ?7, cursor_at = ?8, fired = 0, skipped = 0, finished_at = NULL, \
-             deleted = 0 RETURNING {INFO_COLUMNS}"
+            "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at, type, added_by) \
+             VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (tenant, key) DO UPDATE SET version = ?1, \
+             task = ?4, definition = ?5, data = ?6, created_at = ?7, cursor_at = ?8, type = ?9, added_by = ?10, fired = 0, \
+             skipped = 0, finished_at = NULL, deleted = 0 RETURNING {INFO_COLUMNS}"
         ))?
         .query_row(
             params![
                 version,
                 new.key.tenant.as_str(),
                 new.key.key.as_str(),
-                new.task.as_str(),
+                new.target.name().as_str(),
                 new.definition,
                 new.data,
                 new.now.as_millis(),
                 new.cursor.as_millis(),
+                new.target.kind().map(Name::as_str),
+                new.guest.as_ref().map(|guest| guest.task.as_str()),
             ],
             info,
         )?;
@@ -134,8 +146,37 @@ pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
+/// Returns how many schedules of the tenant tasks have added, besides the one with this key.
+fn by_tasks(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<GuestSchedules> {
+    conn.prepare_cached(
+        "SELECT count(*), coalesce(sum(length(data)), 0) FROM schedules INDEXED BY schedules_by_tasks \
+         WHERE tenant = ?1 AND key <> ?2 AND added_by IS NOT NULL AND deleted = 0",
+    )?
+    .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
+        Ok(GuestSchedules { schedules: number(row, 0)?, bytes: number(row, 1)? })
+    })
+}
+
+/// See [`AddedSchedules::schedule_data`].
+pub(super) fn data(conn: &Connection, key: &ScheduleKey, most: usize) -> rusqlite::Result<Option<Vec<u8>>> {
+    let found = conn
+        .prepare_cached("SELECT substr(data, 1, ?3) FROM schedules WHERE tenant = ?1 AND key = ?2 AND deleted = 0")?
+        .query_row(params![key.tenant.as_str(), key.key.as_str(), to_sql(most)], |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten())
+}
+
 /// See [`AddedSchedules::delete_schedule`].
-pub(super) fn delete(w: &mut Writing, key: &ScheduleKey, version: Option<u64>, now: Timestamp) -> Step<ScheduleInfo> {
+pub(super) fn delete(
+    w: &mut Writing,
+    key: &ScheduleKey,
+    version: Option<u64>,
+    claim: Option<ClaimKey>,
+    now: Timestamp,
+) -> Step<ScheduleInfo> {
+    if let Some(claim) = claim {
+        held(&w.conn, claim)?;
+    }
     let Some(found) = find(&w.conn, key)?.filter(|found| !found.deleted) else {
         return Err(StoreError::from(ScheduleError::NotFound(key.key.clone())).into());
     };

@@ -5,6 +5,7 @@ use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::SqliteStore;
+use super::backfills;
 use super::rows::number;
 use crate::Result;
 use crate::backlog::{Backlog, SUMMED, Waiting, bytes_of};
@@ -38,7 +39,10 @@ fn waiting(conn: &Connection, task: &TaskKey) -> rusqlite::Result<Waiting> {
         .optional()?;
     let sum = |row: &rusqlite::Row<'_>| Ok(bytes_of(row.get(0)?, row.get(1)?));
     let (runs, bytes) = match row {
-        Some((id, runs)) => (runs, conn.prepare_cached(OF_TASK)?.query_row(params![id, SUMMED], sum)?),
+        Some((id, runs)) => (
+            runs.saturating_sub(backfills::waiting(conn, id)?),
+            conn.prepare_cached(OF_TASK)?.query_row(params![id, SUMMED], sum)?,
+        ),
         None => (0, 0),
     };
     let tenant_bytes = conn.prepare_cached(OF_TENANT)?.query_row(params![tenant, SUMMED], sum)?;

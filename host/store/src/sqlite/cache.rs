@@ -9,8 +9,9 @@ use super::claims::held;
 use super::errors::Step;
 use super::locks;
 use super::rows::{instant, maybe_instant, name, number, to_sql};
+use super::versions;
 use super::writer::Writing;
-use crate::rules::cache::{self as rules, Condition, Found, Usage};
+use crate::rules::cache::{self as rules, Condition, Found, Keeping, Usage};
 use crate::{CacheKey, CacheWrite, Entry, EntryInfo, WriteIf, WriteOutcome};
 use sexton_domain::run::ClaimKey;
 use sexton_domain::task::Name;
@@ -18,11 +19,11 @@ use sexton_domain::time::Timestamp;
 
 fn find(conn: &Connection, key: &CacheKey, now: Timestamp) -> rusqlite::Result<Option<Found>> {
     conn.prepare_cached(
-        "SELECT version, length(value), expires_at, writer FROM entries WHERE tenant = ?1 AND key = ?2",
+        "SELECT version, length(value), expires_at, writer, keep FROM entries WHERE tenant = ?1 AND key = ?2",
     )?
     .query_row(params![key.tenant.as_str(), key.key], |row| {
         let is_alive = maybe_instant(row, 2)?.is_none_or(|at| at > now);
-        Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, is_alive, writer: row.get(3)? })
+        Ok(Found { version: number(row, 0)?, bytes: row.get(1)?, is_alive, writer: row.get(3)?, keep: row.get(4)? })
     })
     .optional()
 }
@@ -42,13 +43,14 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<WriteOutcome> {
     if !allowed {
         return Ok(WriteOutcome::Conflict);
     }
-    make_room(&w.conn, write, writer, found)?;
+    let keeping = make_room(&w.conn, write, writer, found)?;
+    versions::keep(&w.conn, &write.key, &keeping)?;
     let version = w.ledger.next_fence();
     w.conn
         .prepare_cached(
-            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value, writer) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (tenant, key) DO UPDATE \
-             SET version = ?3, set_at = ?4, expires_at = ?5, value = ?6, writer = ?7",
+            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value, writer, keep) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant, key) DO UPDATE \
+             SET version = ?3, set_at = ?4, expires_at = ?5, value = ?6, writer = ?7, keep = ?8",
         )?
         .execute(params![
             tenant.as_str(),
@@ -57,7 +59,8 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<WriteOutcome> {
             write.now.as_millis(),
             write.expires_at.map(Timestamp::as_millis),
             write.value,
-            writer
+            writer,
+            keeping.keep,
         ])?;
     if let (WriteIf::Refreshing(_), Some(claim)) = (write.only, write.claim) {
         locks::release(w, &rules::refresh_lock(&write.key), claim)?;
@@ -65,23 +68,26 @@ pub(super) fn write(w: &mut Writing, write: &CacheWrite) -> Step<WriteOutcome> {
     Ok(WriteOutcome::Yes(version.unsigned_abs()))
 }
 
-/// Counts the new value in place of the old one, unless that is more than the tenant or the `writer` may have.
-fn make_room(conn: &Connection, write: &CacheWrite, writer: Option<i64>, found: Option<Found>) -> Step<()> {
+/// Counts the new value, in place of the old one unless that is kept. Fails if it is more than the tenant or the
+/// `writer` may have.
+fn make_room(conn: &Connection, write: &CacheWrite, writer: Option<i64>, found: Option<Found>) -> Step<Keeping> {
     let tenant = &write.key.tenant;
-    let mut found = found;
-    if rules::exceeded(write, writer, &usage_at(conn, write, writer, found)?).is_some() {
+    let mut seen = usage_at(conn, write, writer, found)?;
+    if rules::exceeded(write, writer, &seen).is_some() {
         // Expired entries are absent to all readers, so deleting them changes nothing that a refusal must not change.
         delete_expired(conn, Some(tenant.as_str()), write.now, i64::MAX)?;
-        found = find(conn, &write.key, write.now)?;
-        if let Some(full) = rules::exceeded(write, writer, &usage_at(conn, write, writer, found)?) {
+        versions::delete_expired(conn, Some(tenant.as_str()), write.now, i64::MAX)?;
+        seen = usage_at(conn, write, writer, find(conn, &write.key, write.now)?)?;
+        if let Some(full) = rules::exceeded(write, writer, &seen) {
             return Err(full.into());
         }
     }
-    if let Some(old) = found {
+    let keeping = rules::keeping(write, &seen);
+    if let Some(old) = seen.entry.filter(|_| !keeping.moves) {
         count(conn, tenant.as_str(), old.writer, -rules::size(&write.key, old.bytes))?;
     }
     count(conn, tenant.as_str(), writer, rules::size(&write.key, to_sql(write.value.len())))?;
-    Ok(())
+    Ok(keeping)
 }
 
 /// Returns the usage that `write` by the task `writer` meets; `entry` is the one that it found.
@@ -92,7 +98,9 @@ fn usage_at(
     entry: Option<Found>,
 ) -> rusqlite::Result<Usage> {
     let of_task = writer.map(|task| usage_of_task(conn, task)).transpose()?.unwrap_or_default();
-    Ok(Usage { of_tenant: usage(conn, write.key.tenant.as_str())?, of_task, entry })
+    let kept =
+        if rules::looks_at_versions(write, entry) { versions::kept(conn, &write.key, write.now)? } else { Vec::new() };
+    Ok(Usage { of_tenant: usage(conn, write.key.tenant.as_str())?, of_task, entry, kept })
 }
 
 /// Returns the bytes of a tenant's entries, including expired ones until they are deleted.
@@ -144,10 +152,11 @@ pub(super) fn delete(w: &mut Writing, key: &CacheKey, claim: Option<ClaimKey>, n
         .prepare_cached("DELETE FROM entries WHERE tenant = ?1 AND key = ?2")?
         .execute(params![key.tenant.as_str(), key.key])?;
     count(&w.conn, key.tenant.as_str(), found.writer, -rules::size(key, found.bytes))?;
+    versions::delete_all(&w.conn, key.tenant.as_str(), &key.key)?;
     Ok(found.is_alive)
 }
 
-/// Deletes up to `limit` expired entries, of one tenant or of all. Returns their number.
+/// Deletes up to `limit` expired entries, with their versions, of one tenant or of all. Returns their number.
 pub(super) fn delete_expired(
     conn: &Connection,
     tenant: Option<&str>,
@@ -158,14 +167,15 @@ pub(super) fn delete_expired(
         .prepare_cached(
             "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries INDEXED BY entries_expiring \
              WHERE expires_at <= ?1 AND coalesce(tenant = ?2, true) LIMIT ?3) \
-             RETURNING tenant, writer, length(CAST(key AS BLOB)) + length(value)",
+             RETURNING tenant, writer, length(CAST(key AS BLOB)) + length(value), key",
         )?
         .query_map(params![now.as_millis(), tenant, limit], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get::<_, String>(3)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    for (tenant, writer, bytes) in &gone {
+    for (tenant, writer, bytes, key) in &gone {
         count(conn, tenant, *writer, -bytes)?;
+        versions::delete_all(conn, tenant, key)?;
     }
     Ok(gone.len())
 }

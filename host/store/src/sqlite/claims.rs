@@ -14,6 +14,7 @@ use super::rows::{cause, instant, maybe_instant, task_key, to_sql};
 use super::writer::Writing;
 use crate::codes::{DEMAND, RUNNING, WAITING};
 use crate::rules::claims::{Places, sooner};
+use crate::rules::latest::later;
 use crate::{ClaimRequest, Claimed, Death, Expired, Extended, LossPolicy, StoreError};
 use sexton_domain::run::{Claim, ClaimKey, RunId, RunState};
 use sexton_domain::task::Name;
@@ -235,6 +236,7 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
     let row = w.ledger.change(candidate.task);
     row.leave(RunState::Waiting);
     row.enter(RunState::Running);
+    row.latest_begun = Some(later(row.latest_begun, (candidate.run, request.now)));
     Ok(Claim {
         key: ClaimKey { run: candidate.run, attempt, fence: fence.unsigned_abs() },
         task: row.key.clone(),

@@ -19,10 +19,10 @@ use crate::runs::Runs;
 use crate::schedules::Schedules;
 use crate::tasks::Tasks;
 use crate::{
-    AttemptInfo, AwaitedRunState, CacheKey, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome, Entry,
-    EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode, LockName, LockTaken,
-    NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store, StoreStats, TaskState,
-    TriggerState, UpdateMemory, WriteOutcome,
+    AttemptInfo, AwaitedRunState, CacheKey, CacheRestore, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome,
+    Entry, EntryHistory, EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode,
+    LockName, LockTaken, NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store,
+    StoreStats, TaskState, TriggerState, UpdateMemory, WriteOutcome,
 };
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::run::{ClaimKey, Output, RunId, RunState};
@@ -32,7 +32,7 @@ use sexton_domain::time::Timestamp;
 
 use super::{
     SqliteStore, added, cache, claims, finish, history, locks, loss, pauses, policies, prune, published, rows, runs,
-    schedules,
+    schedules, versions,
 };
 
 #[async_trait]
@@ -60,6 +60,7 @@ impl Runs for SqliteStore {
         while self.write(move |w| Ok(added::prune(&w.conn, oldest, now)?)).await? > 0 {}
         while self.write(move |w| Ok(published::prune(&w.conn, now)?)).await? > 0 {}
         while self.write(move |w| Ok(cache::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
+        while self.write(move |w| Ok(versions::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
         let surplus = self.read(move |conn| prune::surplus(conn, &retention, now, prune::PIECE)).await?;
         if surplus.is_empty() {
             return Ok(0);
@@ -211,6 +212,18 @@ impl Cache for SqliteStore {
         self.write(move |w| cache::write(w, &write)).await
     }
 
+    async fn cache_version(&self, key: CacheKey, version: u64, now: Timestamp) -> Result<Option<Entry>> {
+        self.read(move |conn| versions::get(conn, &key, version, now)).await
+    }
+
+    async fn cache_history(&self, key: CacheKey, now: Timestamp) -> Result<Option<EntryHistory>> {
+        self.read(move |conn| versions::history(conn, &key, now)).await
+    }
+
+    async fn cache_restore(&self, restore: CacheRestore) -> Result<WriteOutcome> {
+        self.write(move |w| versions::restore(w, &restore)).await
+    }
+
     async fn cache_delete(&self, key: CacheKey, claim: Option<ClaimKey>, now: Timestamp) -> Result<bool> {
         self.write(move |w| cache::delete(w, &key, claim, now)).await
     }
@@ -244,8 +257,18 @@ impl AddedSchedules for SqliteStore {
         self.read(move |conn| Ok(added::find(conn, &key)?.filter(|found| !found.deleted).map(|found| found.info))).await
     }
 
-    async fn delete_schedule(&self, key: ScheduleKey, version: Option<u64>, now: Timestamp) -> Result<ScheduleInfo> {
-        self.write(move |w| added::delete(w, &key, version, now)).await
+    async fn schedule_data(&self, key: ScheduleKey, most: usize) -> Result<Option<Vec<u8>>> {
+        self.read(move |conn| added::data(conn, &key, most)).await
+    }
+
+    async fn delete_schedule(
+        &self,
+        key: ScheduleKey,
+        version: Option<u64>,
+        claim: Option<ClaimKey>,
+        now: Timestamp,
+    ) -> Result<ScheduleInfo> {
+        self.write(move |w| added::delete(w, &key, version, claim, now)).await
     }
 
     async fn reset_schedule(&self, key: ScheduleKey, now: Timestamp) -> Result<Reset> {

@@ -11,6 +11,7 @@ use super::rows::{outcome_code, state_code, to_sql};
 use super::writer::Writing;
 use crate::codes::WAITING;
 use crate::rules::finish as rules;
+use crate::rules::latest::later;
 use crate::{Finish, ROW_BYTES, StoreError};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{ClaimKey, Output, Report, RunId, RunState};
@@ -83,8 +84,8 @@ fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState
     if entered.is_over() {
         row.bytes += held.bytes + bytes;
     }
-    if entered == RunState::Succeeded && row.latest_success.is_none_or(|(latest, _)| latest < run) {
-        row.latest_success = Some((run, ended_at));
+    if rules::is_result(entered, finish.report.outcome) {
+        row.latest_success = Some(later(row.latest_success, (run, ended_at)));
     }
     if entered == RunState::Failed {
         row.latest_failure = row.latest_failure.max(Some(ended_at));

@@ -67,15 +67,17 @@ pub(super) fn latest_runs(
     tenant: &Name,
     task: Option<&Name>,
 ) -> rusqlite::Result<BTreeMap<Name, LatestRuns>> {
-    // Each query has an index of its own: neither a long queue nor skipped runs are read through.
-    let begun = "SELECT max(id) FROM runs INDEXED BY runs_begun WHERE task = t.id AND attempt > 0";
+    // Each query has an index of its own: neither a long queue nor skipped runs are read through. The latest run may no
+    // longer be kept, or have begun before that was recorded.
+    let begun = "coalesce((SELECT id FROM runs WHERE id = t.latest_begun), \
+         (SELECT max(id) FROM runs INDEXED BY runs_begun WHERE task = t.id AND attempt > 0))";
     let waiting = formatcp!(
-        "SELECT id FROM runs INDEXED BY runs_waiting WHERE task = t.id AND state = {WAITING} AND attempt = 0 \
-         ORDER BY run_at, id LIMIT 1"
+        "(SELECT id FROM runs INDEXED BY runs_waiting WHERE task = t.id AND state = {WAITING} AND attempt = 0 \
+         ORDER BY run_at, id LIMIT 1)"
     );
     let found = |which: &str| -> rusqlite::Result<Vec<RunInfo>> {
         conn.prepare_cached(&format!(
-            "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = ({which}) \
+            "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = {which} \
              WHERE t.tenant = ?1 AND t.name = coalesce(?2, t.name)"
         ))?
         .query_map([Some(tenant.as_str()), task.map(|name| name.as_str())], run_info)?

@@ -46,10 +46,12 @@ pub(super) struct TaskRow {
     pub(super) runs: [i64; 5],
     /// Bytes of inputs, outputs and logs of the runs that are over.
     pub(super) bytes: i64,
-    /// The greatest run that succeeded, and when it ended.
+    /// The run that was the last to succeed, and when it ended.
     pub(super) latest_success: Option<(RunId, Timestamp)>,
     /// When its latest failed run ended.
     pub(super) latest_failure: Option<Timestamp>,
+    /// The run whose attempt began last, and when.
+    pub(super) latest_begun: Option<(RunId, Timestamp)>,
     /// No waiting run of the task has an earlier `run_at`. Not stored: a hint that saves a look.
     pub(super) not_before: Timestamp,
     /// The same for runs that start even while the task is held back.
@@ -72,6 +74,7 @@ impl TaskRow {
             bytes: 0,
             latest_success: None,
             latest_failure: None,
+            latest_begun: None,
             not_before,
             held_not_before: not_before,
         }
@@ -116,7 +119,7 @@ impl Ledger {
         let mut statement = conn.prepare_cached(&format!(
             "SELECT tenant, name, cursor_at, id, waiting, running, succeeded, failed, cancelled, bytes, \
              latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out, \
-             latest_failure_at FROM tasks t",
+             latest_failure_at, latest_begun, latest_begun_at FROM tasks t",
         ))?;
         let rows = statement
             .query_map([], |r| {
@@ -129,6 +132,7 @@ impl Ledger {
                 row.schedule = r.get(20)?;
                 row.left_out = r.get(21)?;
                 row.latest_failure = maybe_instant(r, 22)?;
+                row.latest_begun = r.get::<_, Option<i64>>(23)?.map(RunId).zip(maybe_instant(r, 24)?);
                 for (place, count) in row.runs.iter_mut().enumerate() {
                     *count = r.get(4 + place)?;
                 }
@@ -154,13 +158,13 @@ impl Ledger {
         let mut statement = conn.prepare_cached(
             "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
              bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until, fired, \
-             memory, schedule, left_out, latest_failure_at) \
+             memory, schedule, left_out, latest_failure_at, latest_begun, latest_begun_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-             ?22, ?23) \
+             ?22, ?23, ?24, ?25) \
              ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
              failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13, \
              paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18, fired = ?19, memory = ?20, \
-             schedule = ?21, left_out = ?22, latest_failure_at = ?23",
+             schedule = ?21, left_out = ?22, latest_failure_at = ?23, latest_begun = ?24, latest_begun_at = ?25",
         )?;
         while let Some(id) = self.changed.pop_first() {
             let row = self.row(id);
@@ -189,6 +193,8 @@ impl Ledger {
                 row.schedule.as_deref(),
                 row.left_out.as_deref(),
                 row.latest_failure.map(Timestamp::as_millis),
+                row.latest_begun.map(|(run, _)| run.0),
+                row.latest_begun.map(|(_, at)| at.as_millis()),
             ])?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use super::SqliteStore;
 use super::errors::Step;
 use super::writer::Writing;
 use crate::Result;
+use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING};
 use crate::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
 use sexton_domain::time::Timestamp;
@@ -18,10 +19,12 @@ impl Repairs for SqliteStore {
     }
 }
 
-/// Moves waiting runs that were made by a clock that was ahead, by as much as it was.
+/// Moves waiting runs that were made by a clock that was ahead, by as much as it was. Runs that wait for their turn in a
+/// backfill go on waiting.
 const NOT_TRIED: &str = formatcp!(
     "UPDATE runs SET run_at = ?1 + (run_at - created_at), start_by_at = ?1 + (start_by_at - created_at), \
-     created_at = ?1 WHERE state = {WAITING} AND attempt = 0 AND run_at > ?2 AND created_at > ?2"
+     created_at = ?1 WHERE state = {WAITING} AND attempt = 0 AND run_at > ?2 AND created_at > ?2 \
+     AND run_at < {TURN_MS}"
 );
 
 /// Makes waiting runs that such a clock has tried due now.
@@ -39,6 +42,7 @@ fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {
     )? as u64;
     let schedules = change("UPDATE schedules SET cursor_at = ?1 WHERE cursor_at > ?2 AND finished_at IS NULL")?;
     let entries = change("UPDATE entries SET expires_at = ?1 + (expires_at - set_at), set_at = ?1 WHERE set_at > ?2")?;
+    change("UPDATE entry_versions SET expires_at = ?1 + (expires_at - set_at), set_at = ?1 WHERE set_at > ?2")?;
     change("UPDATE hosts SET alive_until = ?1, seen_at = ?1 WHERE seen_at > ?2")?;
     let tasks = w.ledger.move_back(now, limit(now));
     w.ledger.look_up_start_by(&w.conn)?;

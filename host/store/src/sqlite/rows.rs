@@ -36,6 +36,14 @@ pub(super) fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Outcome>
     word(&Outcome::ALL, row, column)
 }
 
+/// Returns the outcome in `column`, if there is one.
+pub(super) fn maybe_outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Outcome>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => outcome(row, column).map(Some),
+    }
+}
+
 /// Returns the kind of the lock in `column`.
 pub(super) fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<LockKind> {
     word(&codes::KINDS, row, column)
@@ -50,6 +58,14 @@ pub(super) fn mode(row: &Row<'_>, column: usize) -> rusqlite::Result<LockMode> {
 pub(super) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Name> {
     Name::new(row.get_ref(column)?.as_str()?)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e.into()))
+}
+
+/// Returns the name in `column`, if there is one.
+pub(super) fn maybe_name(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Name>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => name(row, column).map(Some),
+    }
 }
 
 /// Returns the tenant and name of a task, in `column` and the next.
@@ -113,14 +129,12 @@ pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at,
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, \
      (SELECT tenant FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
      (SELECT since_at FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
-     (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), r.deaths, r.suspected_at";
+     (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), r.deaths, r.suspected_at, \
+     r.at_once";
 
 /// Builds a run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
-    let outcome = match row.get_ref(14)? {
-        rusqlite::types::ValueRef::Null => None,
-        _ => Some(outcome(row, 14)?),
-    };
+    let outcome = maybe_outcome(row, 14)?;
     let pause = pause(row, 16)?.map(|pause| (PausedBy::Task, pause)).or(pause_of_many(row, 24)?);
     let facts = Facts {
         run: RunId(row.get(0)?),
@@ -133,6 +147,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         forced: row.get(23)?,
         deaths: row.get(27)?,
         suspected_at: maybe_instant(row, 28)?,
+        at_once: row.get(29)?,
         pause,
         standing: standing(row, 16)?,
     };
@@ -157,6 +172,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         why: facts.why(),
         deaths: facts.deaths,
         suspected_at: facts.suspected_at(),
+        at_once: facts.at_once,
     })
 }
 

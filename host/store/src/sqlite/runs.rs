@@ -3,14 +3,15 @@
 use const_format::formatcp;
 use rusqlite::{OptionalExtension, params};
 
+use super::backfills;
 use super::errors::Step;
 use super::ledger::TaskId;
-use super::rows::{cause_code, state, state_code, to_sql};
+use super::rows::{cause_code, outcome_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::codes::{CANCELLED, RUNNING, WAITING};
 use crate::rules::finish::replaced_by;
 use crate::{Admit, Cancelled, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, StoreError};
-use sexton_domain::run::{RunId, RunState};
+use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::supervision::bypasses_brake;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
@@ -72,8 +73,8 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     w.conn
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, attempt, failures, bytes, due_at, run_at, created_at, ended_at, \
-             parent, dedup, message, note, start_by_at, forced, schedule) \
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             parent, dedup, message, note, start_by_at, forced, schedule, outcome, at_once) \
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
             id.0,
@@ -92,6 +93,8 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
             run.start_by.map(Timestamp::as_millis),
             run.forced,
             run.schedule.as_ref().map(Name::as_str),
+            skipped.as_ref().map(|_| outcome_code(Outcome::Skipped)),
+            run.at_once,
         ])?;
     if let Some(start_by) = run.start_by.filter(|_| skipped.is_none()) {
         w.ledger.starts_by(start_by);
@@ -114,7 +117,8 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     Ok(if ended.is_empty() { EnqueueOutcome::New(id) } else { EnqueueOutcome::Replacing { run: id, ended } })
 }
 
-/// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them.
+/// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them. Runs
+/// of backfills stay.
 fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite::Result<Vec<RunId>> {
     let reason = replaced_by(by);
     let mut ended = Vec::new();
@@ -125,7 +129,7 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
         for which in ["run_at <= ?3", "attempt > 0 AND run_at > ?3"] {
             let mut statement = w.conn.prepare_cached(&format!(
                 "UPDATE runs SET state = {CANCELLED}, ended_at = ?3, message = ?2 \
-                 WHERE state = {WAITING} AND task = ?1 AND {which} RETURNING id, bytes"
+                 WHERE state = {WAITING} AND task = ?1 AND {which} AND at_once IS NULL RETURNING id, bytes"
             ))?;
             let mut rows = statement.query(params![task.0, reason, now.as_millis()])?;
             while let Some(row) = rows.next()? {
@@ -144,7 +148,7 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
         // The first reason stays, but the run is returned again: its host may have missed the first request.
         let mut statement = w.conn.prepare_cached(formatcp!(
             "UPDATE runs INDEXED BY runs_running SET cancel = coalesce(cancel, ?2) WHERE state = {RUNNING} \
-             AND task = ?1 RETURNING id"
+             AND task = ?1 AND at_once IS NULL RETURNING id"
         ))?;
         let mut rows = statement.query(params![task.0, reason])?;
         while let Some(row) = rows.next()? {
@@ -155,17 +159,22 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
     Ok(ended)
 }
 
-/// Counts the runs of a task that are not over, in the sense of [`Admit`]; counting stops at `most`.
+/// Counts the runs of a task that are not over, in the sense of [`Admit`], without those of backfills; counting stops at
+/// `most`.
 fn not_over(w: &Writing, task: TaskId, most: i64, now: Timestamp) -> rusqlite::Result<i64> {
     let row = w.ledger.row(task);
-    let mut count = row.count(RunState::Running);
-    if count >= most || row.count(RunState::Waiting) == 0 {
+    let (mut count, waiting) = (row.count(RunState::Running), row.count(RunState::Waiting));
+    if count > 0 {
+        count -= backfills::running(&w.conn, task)?;
+    }
+    if count >= most || waiting == 0 {
         return Ok(count.min(most));
     }
     count += w
         .conn
         .prepare_cached(formatcp!(
-            "SELECT count(*) FROM (SELECT 1 FROM runs WHERE state = {WAITING} AND task = ?1 AND run_at <= ?2 LIMIT ?3)"
+            "SELECT count(*) FROM (SELECT 1 FROM runs WHERE state = {WAITING} AND task = ?1 AND run_at <= ?2 \
+             AND at_once IS NULL LIMIT ?3)"
         ))?
         .query_row(params![task.0, now.as_millis(), most - count], |row| row.get::<_, i64>(0))?;
     if count >= most {
@@ -175,7 +184,7 @@ fn not_over(w: &Writing, task: TaskId, most: i64, now: Timestamp) -> rusqlite::R
         .conn
         .prepare_cached(formatcp!(
             "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_retrying \
-             WHERE state = {WAITING} AND attempt > 0 AND task = ?1 AND run_at > ?2 LIMIT ?3)"
+             WHERE state = {WAITING} AND attempt > 0 AND task = ?1 AND run_at > ?2 AND at_once IS NULL LIMIT ?3)"
         ))?
         .query_row(params![task.0, now.as_millis(), most - count], |row| row.get::<_, i64>(0))?;
     Ok(count)

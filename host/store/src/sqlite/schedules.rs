@@ -12,7 +12,7 @@ use sexton_domain::schedule::Going;
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
-use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, standing, state};
+use super::rows::{STANDING_COLUMNS, maybe_instant, maybe_outcome, number, pause, standing, state};
 use super::writer::Writing;
 
 /// See [`crate::Store::watch`].
@@ -56,7 +56,7 @@ fn watched(row: &Row<'_>) -> rusqlite::Result<TriggerState> {
 /// See [`crate::Store::run_states`].
 pub(super) fn run_states(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Result<BTreeMap<RunKey, AwaitedRunState>> {
     let mut statement = conn.prepare_cached(
-        "SELECT r.id, r.state, r.ended_at FROM tasks t CROSS JOIN runs r ON r.task = t.id AND r.dedup = ?3 \
+        "SELECT r.id, r.state, r.outcome, r.ended_at FROM tasks t CROSS JOIN runs r ON r.task = t.id AND r.dedup = ?3 \
          WHERE t.tenant = ?1 AND t.name = ?2",
     )?;
     let mut found = BTreeMap::new();
@@ -64,7 +64,12 @@ pub(super) fn run_states(conn: &Connection, runs: Vec<RunKey>) -> rusqlite::Resu
         let (task, dedup) = &key;
         let stands = statement
             .query_row(params![task.tenant.as_str(), task.task.as_str(), dedup], |row| {
-                Ok(AwaitedRunState { run: RunId(row.get(0)?), state: state(row, 1)?, ended_at: maybe_instant(row, 2)? })
+                Ok(AwaitedRunState {
+                    run: RunId(row.get(0)?),
+                    state: state(row, 1)?,
+                    outcome: maybe_outcome(row, 2)?,
+                    ended_at: maybe_instant(row, 3)?,
+                })
             })
             .optional()?;
         if let Some(stands) = stands {

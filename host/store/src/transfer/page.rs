@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::records::{
     AttemptRecord, ComponentRecord, EntryRecord, PartRecord, PauseRecord, PluginRecord, RunRecord, ScheduleRecord,
-    TaskRecord,
+    TaskRecord, VersionRecord,
 };
 use super::{Key, Kind, without_nul};
 use sexton_domain::run::RunState;
@@ -72,6 +72,21 @@ impl Record for EntryRecord {
     }
 
     /// Keys are stored as bytes where texts cannot hold them, so that no text needs cleaning.
+    fn texts(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.len()
+    }
+}
+
+impl Record for VersionRecord {
+    fn key(&self) -> Key {
+        Key::Numbers(i64::try_from(self.version).unwrap_or(i64::MAX), 0)
+    }
+
+    /// As for entries.
     fn texts(&mut self) -> Vec<&mut String> {
         Vec::new()
     }
@@ -173,6 +188,7 @@ pub enum Page {
     Pauses(Vec<PauseRecord>),
     Schedules(Vec<ScheduleRecord>),
     Entries(Vec<EntryRecord>),
+    Versions(Vec<VersionRecord>),
     Components(Vec<ComponentRecord>),
     Parts(Vec<PartRecord>),
     Plugins(Vec<PluginRecord>),
@@ -188,6 +204,7 @@ macro_rules! with_records {
             Page::Pauses($records) => $what,
             Page::Schedules($records) => $what,
             Page::Entries($records) => $what,
+            Page::Versions($records) => $what,
             Page::Components($records) => $what,
             Page::Parts($records) => $what,
             Page::Plugins($records) => $what,
@@ -205,6 +222,7 @@ impl Page {
             Self::Pauses(_) => Kind::Pauses,
             Self::Schedules(_) => Kind::Schedules,
             Self::Entries(_) => Kind::Entries,
+            Self::Versions(_) => Kind::Versions,
             Self::Components(_) => Kind::Components,
             Self::Parts(_) => Kind::Parts,
             Self::Plugins(_) => Kind::Plugins,

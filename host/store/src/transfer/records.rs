@@ -54,8 +54,13 @@ pub struct ScheduleRecord {
     pub version: u64,
     pub tenant: Name,
     pub key: Name,
-    /// The task whose runs it makes.
+    /// The task whose runs it makes, or its type.
     pub task: Name,
+    /// The type, if it has one.
+    #[serde(rename = "type")]
+    pub kind: Option<Name>,
+    /// The task that added it, if one did.
+    pub added_by: Option<Name>,
     /// The text of the schedule's definition.
     pub definition: String,
     /// The input of its runs.
@@ -86,6 +91,24 @@ pub struct EntryRecord {
     /// When the entry expires.
     pub expires_at: Option<Timestamp>,
     /// The task whose run was the last to write the entry, if a run did.
+    pub writer: Option<TaskKey>,
+    /// The number of earlier versions to keep.
+    pub keep: Option<u32>,
+    #[serde(serialize_with = "hex")]
+    pub value: Vec<u8>,
+}
+
+/// An earlier version of a cache entry, possibly an expired one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VersionRecord {
+    /// The version, which no other entry has or had.
+    pub version: u64,
+    pub tenant: Name,
+    pub key: String,
+    pub set_at: Timestamp,
+    /// When the version expires.
+    pub expires_at: Option<Timestamp>,
+    /// The task whose run wrote the version, if a run did.
     pub writer: Option<TaskKey>,
     #[serde(serialize_with = "hex")]
     pub value: Vec<u8>,
@@ -183,6 +206,8 @@ pub struct RunRecord {
     pub deaths: u32,
     /// Since when the run is held back as a suspect.
     pub suspected_at: Option<Timestamp>,
+    /// The most runs of backfills at once, if the run belongs to one.
+    pub at_once: Option<u32>,
     #[serde(serialize_with = "hex")]
     pub input: Vec<u8>,
     pub content_type: Option<String>,

@@ -1,7 +1,7 @@
 //! A task that learns of its end, unlike the probe: `{"do": "heed"}`, `{"do": "ignore"}`.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use sexton_task::cancellation::{self, Reason};
@@ -25,6 +25,10 @@ enum Do {
     Ignore,
     /// Computes for ever, in two functions by turns.
     Wander,
+    /// Waits until told to end and once more until the host insists, logs the time left each time, and returns it.
+    Insisted,
+    /// Logs a line every fifth of a second, for `ms`.
+    Talk { ms: u64 },
 }
 
 fn run(input: Do) -> Result<Output, Failure> {
@@ -37,6 +41,8 @@ fn run(input: Do) -> Result<Output, Failure> {
         Do::Ask { url } => ask(&url)?,
         Do::Ignore => ignore(),
         Do::Wander => wander(),
+        Do::Insisted => return Ok(Output::text(insisted())),
+        Do::Talk { ms } => return Ok(Output::text(talk(Duration::from_millis(ms)))),
     };
     Ok(Output::text(reason.to_string()))
 }
@@ -55,6 +61,29 @@ fn listen() -> Reason {
         Ok(()) => unreachable!("nothing lasts that long"),
         Err(reason) => reason,
     }
+}
+
+fn insisted() -> String {
+    listen();
+    let asked = time_left();
+    log::info!("asked with {asked} ms left");
+    cancellation::subscribe_insisted().block();
+    let insisted = time_left();
+    log::info!("insisted with {insisted} ms left");
+    format!("{asked} {insisted}")
+}
+
+fn talk(time: Duration) -> &'static str {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        log::info!("at it");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    "talked"
+}
+
+fn time_left() -> u128 {
+    cancellation::time_left().map_or(0, |left| left.as_millis())
 }
 
 fn ask(url: &str) -> Result<Reason, Failure> {

@@ -76,6 +76,11 @@ pub(crate) fn cache_get(key: &str) -> Result<Value, Failure> {
     })
 }
 
+pub(crate) fn cache_history(key: &str) -> Result<Value, Failure> {
+    let versions = cache::history(key)?;
+    Ok(versions.iter().map(|version| json!({ "version": version.version, "size": version.size })).collect())
+}
+
 pub(crate) fn refresh(key: &str, max_age_ms: u64, how: &str, ms: u64, value: Value) -> Result<Value, Failure> {
     let section = section(key).max_age(Duration::from_millis(max_age_ms)).refresh(|_last: Option<&Value>| {
         sleep(ms);
@@ -142,6 +147,26 @@ pub(crate) fn enqueue(
         ids.push(run.send()?);
     }
     Ok(json!(ids))
+}
+
+pub(crate) fn add_schedule(
+    key: &str,
+    task: &str,
+    every_ms: u64,
+    input: &Value,
+    replace: bool,
+) -> Result<Value, Failure> {
+    let mut schedule = schedule::every(key, task, Duration::from_millis(every_ms)).json(input)?;
+    if replace {
+        schedule = schedule.replace();
+    }
+    Ok(json!(schedule.add()?))
+}
+
+pub(crate) fn list_schedules() -> Result<Value, Failure> {
+    let added = schedule::list()?;
+    let shown = added.iter().map(|one| json!({ "key": one.key, "task": one.task, "due": one.next.is_some() }));
+    Ok(shown.collect())
 }
 
 pub(crate) fn continue_later(left: u32, after_ms: Option<u64>) -> Result<Value, Failure> {

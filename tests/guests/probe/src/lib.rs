@@ -90,6 +90,12 @@ enum Do {
     CacheGet { key: String },
     /// Set the entry to a text.
     CacheSet { key: String, value: String, expires_ms: Option<u64> },
+    /// The versions of the entry, the current one first.
+    CacheHistory { key: String },
+    /// The entry as text, as it was in a version, or `null`.
+    CacheGetVersion { key: String, version: u64 },
+    /// Give the entry the value that it had in a version; its new version.
+    CacheRestore { key: String, version: u64 },
     /// Set the entry to `count` patterned values of `bytes` bytes, by `set` or (with `swap`) by `swap`; the number done.
     CacheWriteLoop {
         key: String,
@@ -140,6 +146,20 @@ enum Do {
         after_ms: Option<u64>,
         times: Option<u32>,
     },
+    /// Add a schedule of `task` under `key`; whether anything was changed.
+    AddSchedule {
+        key: String,
+        task: String,
+        every_ms: u64,
+        #[serde(default)]
+        input: Value,
+        #[serde(default)]
+        replace: bool,
+    },
+    /// The schedules that tasks have added.
+    ListSchedules,
+    /// Delete a schedule; whether there was one.
+    DeleteSchedule { key: String },
     /// Continue later until nothing is `left`.
     Continue { left: u32, after_ms: Option<u64> },
     /// The file as text.
@@ -185,6 +205,12 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::CacheSet { key, value, expires_ms } => {
             json!(sexton_task::cache::set(&key, value.as_bytes(), expires_ms.map(Duration::from_millis))?)
         }
+        Do::CacheHistory { key } => capabilities::cache_history(&key)?,
+        Do::CacheGetVersion { key, version } => {
+            let entry = sexton_task::cache::get_version(&key, version)?;
+            json!(entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned()))
+        }
+        Do::CacheRestore { key, version } => json!(sexton_task::cache::restore(&key, version)?),
         Do::CacheWriteLoop { key, writer, count, bytes, swap } => values::write_loop(&key, writer, count, bytes, swap)?,
         Do::CacheReadCheck { key, count } => values::read_check(&key, count)?,
         Do::Incr { key } => json!(sexton_task::cache::update(&key, None, |n: Option<u64>| n.unwrap_or(0) + 1)?),
@@ -200,6 +226,11 @@ fn run(request: Request) -> Result<Output, Failure> {
         Do::Enqueue { task, input, key, after_ms, times } => {
             capabilities::enqueue(&task, &input, key.as_deref(), after_ms, times.unwrap_or(1))?
         }
+        Do::AddSchedule { key, task, every_ms, input, replace } => {
+            capabilities::add_schedule(&key, &task, every_ms, &input, replace)?
+        }
+        Do::ListSchedules => capabilities::list_schedules()?,
+        Do::DeleteSchedule { key } => json!(sexton_task::schedule::delete(&key)?),
         Do::Continue { left, after_ms } => capabilities::continue_later(left, after_ms)?,
         Do::ReadFile { path } => json!(std::fs::read_to_string(path)?),
         Do::WriteFile { path, content } => json!(std::fs::write(path, content)?),

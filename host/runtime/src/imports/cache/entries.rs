@@ -5,7 +5,7 @@ use crate::imports::call_error::{CallError, store_failure};
 use crate::imports::{ImportsCtx, LARGEST_VALUE, LONGEST_NAME, State, is_granted, is_name};
 use sexton_domain::task::Pattern;
 use sexton_domain::time::Timestamp;
-use sexton_store::{self as store, CacheWrite, StoreError, WriteIf, WriteOutcome};
+use sexton_store::{self as store, CacheRestore, CacheWrite, StoreError, VersionInfo, WriteIf, WriteOutcome};
 
 /// The most keys that one listing returns.
 pub(in crate::imports) const PAGE: usize = 1000;
@@ -84,17 +84,69 @@ impl ImportsCtx {
         }
         let now = self.services.clock.now();
         self.handle.usage.add_sent(value.len());
+        let keep = self.task.grants.keep_of(&key);
         let write = CacheWrite {
             key: self.cache_key(key),
             value,
             expires_at: expires_in.and_then(|ms| expiry(now, ms)),
             claim: Some(self.claim),
             only,
+            keep,
             quota: self.services.tenants.cache(&self.task.key.tenant),
             budget: self.task.budget.cache,
             now,
         };
-        match self.until.run_until_ended(in_call, self.services.store.cache_write(write)).await? {
+        let written = self.until.run_until_ended(in_call, self.services.store.cache_write(write)).await?;
+        self.written(written, in_call)
+    }
+
+    /// Returns the entry of a key that was checked as it was in `version`, if that is the current or a kept one.
+    pub(in crate::imports) async fn read_version(
+        &self,
+        key: &str,
+        version: u64,
+        in_call: &'static str,
+    ) -> EntryResult<Option<store::Entry>> {
+        let now = self.services.clock.now();
+        let read = self.services.store.cache_version(self.cache_key(key.to_owned()), version, now);
+        self.until.run_until_ended(in_call, read).await?.map_err(|error| failure(error, in_call))
+    }
+
+    /// Returns the versions of the entry of a key that was checked, the current one first; none if there is no entry.
+    pub(in crate::imports) async fn read_history(
+        &self,
+        key: &str,
+        in_call: &'static str,
+    ) -> EntryResult<Vec<VersionInfo>> {
+        let now = self.services.clock.now();
+        let read = self.services.store.cache_history(self.cache_key(key.to_owned()), now);
+        let history = self.until.run_until_ended(in_call, read).await?.map_err(|error| failure(error, in_call))?;
+        Ok(history.map(|history| history.versions).unwrap_or_default())
+    }
+
+    /// Gives the entry of a key that was checked the value of one of its versions. Returns the new version.
+    pub(in crate::imports) async fn restore_entry(
+        &mut self,
+        key: String,
+        version: u64,
+        in_call: &'static str,
+    ) -> EntryResult<u64> {
+        let restore = CacheRestore {
+            keep: self.task.grants.keep_of(&key),
+            key: self.cache_key(key),
+            version,
+            claim: Some(self.claim),
+            quota: self.services.tenants.cache(&self.task.key.tenant),
+            budget: self.task.budget.cache,
+            now: self.services.clock.now(),
+        };
+        let restored = self.until.run_until_ended(in_call, self.services.store.cache_restore(restore)).await?;
+        self.written(restored, in_call)
+    }
+
+    /// Returns the new version of an entry, or the guest's error if it was not written.
+    fn written(&mut self, written: store::Result<WriteOutcome>, in_call: &'static str) -> EntryResult<u64> {
+        match written {
             Ok(WriteOutcome::Yes(version)) => Ok(version),
             Ok(WriteOutcome::Conflict) => Err(EntryError::Conflict.into()),
             Err(error) => {
@@ -104,7 +156,7 @@ impl ImportsCtx {
         }
     }
 
-    /// Deletes the entry of a key that was checked, if there is one.
+    /// Deletes the entry of a key that was checked, if there is one, with its versions.
     pub(in crate::imports) async fn delete_entry(&self, key: String, in_call: &'static str) -> EntryResult<()> {
         let now = self.services.clock.now();
         let deleted = self.services.store.cache_delete(self.cache_key(key), Some(self.claim), now);

@@ -6,7 +6,7 @@ use crate::attempt::{AllMemory, ChargeError, Interrupt, InterruptReason, Ledger,
 use crate::imports::LARGEST_VALUE;
 use crate::imports::testing::{Guest, QUOTA, SplitTrap as _, World, grants, soon};
 use sexton_domain::lifecycle::Transition;
-use sexton_domain::task::Task;
+use sexton_domain::task::{Keep, Pattern, Task};
 
 use super::*;
 
@@ -56,6 +56,64 @@ async fn an_entry_returns_its_value_with_its_age() {
     assert_eq!(i64::try_from(entry.set_at).unwrap(), at.as_millis());
     assert!(soon(guest.imports().delete("a".to_owned())).await.split_trap().unwrap().is_ok());
     assert!(get(&mut guest, "a").await.is_none());
+}
+
+async fn history(guest: &mut Guest, key: &str) -> Vec<u64> {
+    let versions = soon(guest.imports().history(key.to_owned())).await.split_trap().unwrap().unwrap();
+    versions.into_iter().map(|version| version.version).collect()
+}
+
+/// Grants all keys, with two earlier versions of those that begin with `kept/`.
+fn keeping() -> Grants {
+    let keep = Keep { keys: Pattern("kept/*".to_owned()), versions: 2 };
+    Grants { keep: vec![keep], ..grants(&["*"]) }
+}
+
+#[tokio::test]
+async fn the_versions_that_the_manifest_keeps_are_listed_read_and_restored() {
+    let world = World::new();
+    let mut guest = world.guest_of("caller", keeping()).await;
+    let mut versions = Vec::new();
+    for value in ["1", "2", "3", "4"] {
+        versions.push(set(&mut guest, "kept/a", value.as_bytes()).await.unwrap());
+        set(&mut guest, "other", value.as_bytes()).await.unwrap();
+    }
+
+    assert_eq!(history(&mut guest, "kept/a").await, [versions[3], versions[2], versions[1]]);
+    assert_eq!(history(&mut guest, "other").await.len(), 1);
+    assert!(history(&mut guest, "nothing").await.is_empty());
+    let mut of = async |version| {
+        let entry =
+            soon(guest.imports().get_version("kept/a".to_owned(), version)).await.split_trap().unwrap().unwrap();
+        entry.map(|entry| entry.value)
+    };
+    assert_eq!((of(versions[1]).await, of(versions[0]).await), (Some(b"2".to_vec()), None));
+
+    let mut restore =
+        async |version| soon(guest.imports().restore("kept/a".to_owned(), version)).await.split_trap().unwrap();
+    let restored = restore(versions[2]).await.unwrap();
+    assert!(matches!(restore(versions[0]).await, Err(Error::Conflict)));
+
+    assert!(restored > versions[3]);
+    assert_eq!(get(&mut guest, "kept/a").await.unwrap().value, b"3");
+    assert_eq!(history(&mut guest, "kept/a").await, [restored, versions[3], versions[2]]);
+}
+
+#[tokio::test]
+async fn versions_of_a_key_that_is_not_granted_are_neither_seen_nor_restored() {
+    let world = World::new();
+    let mut owner = world.guest_of("caller", keeping()).await;
+    let version = set(&mut owner, "kept/a", b"1").await.unwrap();
+    let mut other = world.guest_of("caller", grants(&["mine"])).await;
+
+    let key = || "kept/a".to_owned();
+    let seen = soon(other.imports().history(key())).await.split_trap().unwrap();
+    let read = soon(other.imports().get_version(key(), version)).await.split_trap().unwrap();
+    let restored = soon(other.imports().restore(key(), version)).await.split_trap().unwrap();
+
+    assert!(matches!(seen, Err(Error::AccessDenied)));
+    assert!(matches!(read, Err(Error::AccessDenied)));
+    assert!(matches!(restored, Err(Error::AccessDenied)));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::attempt::{InterruptReason, Stop};
+use crate::attempt::{Interrupt, InterruptReason, Stop};
 use crate::imports::testing::{Guest, SplitTrap as _, World, eventually, grants, named, soon};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::task::Name;

@@ -1,7 +1,9 @@
 //! Tests what the import makes of a guest's requests and of the host's answers. `ops::requests` tests the decision.
 
 use super::*;
+use crate::imports::ScheduleRefused;
 use crate::imports::testing::{Guest, SplitTrap as _, World, soon};
+use sexton_domain::schedule::request::Request;
 use sexton_store::StoreError;
 
 async fn enqueue(guest: &mut Guest, when: When, key: Option<&str>) -> Result<String, Error> {
@@ -150,4 +152,123 @@ async fn each_refusal_has_its_error() {
     let failed = enqueue(&mut guest, When::Now, None).await;
     assert!(matches!(&failed, Err(Error::Other(why)) if why == "the host's store failed"), "{failed:?}");
     assert!(guest.order.handle.stored_log().text.contains("other"), "the author learns which grant is missing");
+}
+
+fn every(task: &str, ms: u64) -> Recurring {
+    Recurring {
+        task: task.to_owned(),
+        recurrence: schedule::Recurrence::Every(ms),
+        zone: None,
+        delay: 0,
+        start: None,
+        end: None,
+        first: None,
+        times: None,
+        input: Some(b"input".to_vec()),
+    }
+}
+
+async fn add(
+    guest: &mut Guest,
+    key: &str,
+    schedule: Recurring,
+    replace: bool,
+) -> Result<bool, schedule::ScheduleError> {
+    soon(guest.imports().add_schedule(key.to_owned(), schedule, replace)).await.split_trap().unwrap()
+}
+
+fn schedules_refused(refusals: impl IntoIterator<Item = ScheduleRefused>) -> World {
+    let world = World::new();
+    world.requests.refused_schedules.lock().unwrap().extend(refusals);
+    world
+}
+
+#[tokio::test]
+async fn a_schedule_is_asked_for_in_the_words_of_people() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    let from = Recurring { start: Some(1_800_000_000_000), delay: 5, times: Some(3), ..every("other", 60_000) };
+
+    assert!(add(&mut guest, "k", from, true).await.unwrap());
+
+    let asked = world.requests.schedules.lock().unwrap().pop().unwrap();
+    assert_eq!((asked.key.as_str(), asked.task.as_str(), asked.replace), ("k", "other", true));
+    assert_eq!((asked.data.as_deref(), asked.asked_before), (Some(&b"input"[..]), 0));
+    let request = Request {
+        every: Some("60000ms".to_owned()),
+        delay: Some("5ms".to_owned()),
+        start: Some("2027-01-15T08:00:00.000Z".to_owned()),
+        times: Some(3),
+        ..Request::default()
+    };
+    assert_eq!(asked.request, request);
+}
+
+#[tokio::test]
+async fn a_text_or_an_instant_that_people_could_not_write_is_not_passed_on() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    let long = schedule::Recurrence::Cron("*".repeat(257));
+
+    for (wrong, field) in [
+        (Recurring { recurrence: long, ..every("other", 1) }, "`cron`"),
+        (Recurring { zone: Some("x".repeat(257)), ..every("other", 1) }, "`zone`"),
+        (Recurring { start: Some(u64::MAX), ..every("other", 1) }, "`start`"),
+    ] {
+        match add(&mut guest, "k", wrong, false).await {
+            Err(schedule::ScheduleError::BadSchedule(why)) => assert!(why.contains(field), "{field}: {why}"),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+    assert!(world.requests.schedules.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn schedules_count_if_they_were_added_or_reading_them_took_time() {
+    let world = schedules_refused([
+        ScheduleRefused::NotGranted("other".to_owned()),
+        ScheduleRefused::NoTask,
+        ScheduleRefused::TooLarge,
+        ScheduleRefused::Taken,
+        ScheduleRefused::Bad("no".to_owned()),
+    ]);
+    let mut guest = world.guest().await;
+
+    for _ in 0..7 {
+        drop(add(&mut guest, "k", every("other", 1000), false).await);
+    }
+
+    let before: Vec<u32> = world.requests.schedules.lock().unwrap().iter().map(|asked| asked.asked_before).collect();
+    assert_eq!(before, [0, 0, 0, 0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn each_refusal_of_a_schedule_has_its_error() {
+    use schedule::ScheduleError as Refused;
+
+    let world = schedules_refused([
+        ScheduleRefused::NotGranted("secret".to_owned()),
+        ScheduleRefused::NoTask,
+        ScheduleRefused::TooLarge,
+        ScheduleRefused::Taken,
+        ScheduleRefused::Full("1000 are there".to_owned()),
+        ScheduleRefused::Store(StoreError::Other("near `SELECT`".to_owned())),
+        ScheduleRefused::Changed,
+    ]);
+    let mut guest = world.guest().await;
+    let mut refused = Vec::new();
+
+    for _ in 0..6 {
+        refused.push(add(&mut guest, "k", every("other", 1000), false).await.unwrap_err());
+    }
+    let changed = soon(guest.imports().delete_schedule("k".to_owned())).await.split_trap().unwrap();
+
+    let [denied, unknown, large, taken, full, failed] = &refused[..] else { panic!("{refused:?}") };
+    assert!(matches!(denied, Refused::AccessDenied) && matches!(unknown, Refused::NotFound), "{refused:?}");
+    assert!(matches!(large, Refused::TooLarge) && matches!(full, Refused::TooLarge), "{refused:?}");
+    assert!(matches!(taken, Refused::AlreadyExists), "{taken:?}");
+    assert!(matches!(failed, Refused::Other(why) if why == "the host's store failed"), "{failed:?}");
+    assert!(matches!(changed, Err(Refused::Other(_))), "{changed:?}");
+    let log = guest.order.handle.stored_log().text;
+    assert!(log.contains("secret") && log.contains("1000 are there"), "{log}");
 }

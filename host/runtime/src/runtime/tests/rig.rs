@@ -43,6 +43,7 @@ impl Rig {
             store: Arc::clone(&store) as Arc<dyn Store>,
             clock: Arc::new(SystemClock),
             run_requests: Arc::new(RecordedRequests::default()),
+            schedule_requests: Arc::new(RecordedRequests::default()),
             tenants: Arc::new(Tenants::only_default(1 << 20)),
             lock_waits: Arc::default(),
             virtual_time: None,

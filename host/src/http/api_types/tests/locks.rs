@@ -1,10 +1,10 @@
 //! Locks, the graph of waits, and cache entries.
 
 use super::{at, is_written_and_read, name};
-use crate::http::api_types::cache::{Entries, EntryDeleted, EntryShape, EntryWritten};
+use crate::http::api_types::cache::{Entries, EntryDeleted, EntryHistoryShape, EntryShape, EntryWritten};
 use crate::http::api_types::locks::{HeldLockShape, LockGraph, LockWaiter, Locks};
 use sexton_domain::run::RunId;
-use sexton_store::{EntryInfo, HeldLock, LockKind, LockMode, LockName, LockWait};
+use sexton_store::{EntryHistory, EntryInfo, HeldLock, LockKind, LockMode, LockName, LockWait, VersionInfo};
 
 fn held(kind: LockKind, mode: LockMode) -> HeldLock {
     let lock = LockName { tenant: name("acme"), kind, name: "ledger".to_owned() };
@@ -58,6 +58,18 @@ fn a_page_of_entries_has_their_sizes_and_not_their_values() {
             "next":"front/a"}"#,
     );
     is_written_and_read(&Entries { entries: Vec::new(), next: None }, r#"{"entries":[],"next":null}"#);
+}
+
+#[test]
+fn a_history_has_the_sizes_of_its_versions_and_not_their_values() {
+    let version = |version, expires_at| VersionInfo { version, size: 3, set_at: at(1), expires_at };
+    let history = EntryHistory { keep: 5, versions: vec![version(9, None), version(7, Some(at(2)))] };
+    is_written_and_read(
+        &EntryHistoryShape::of("a".to_owned(), history),
+        r#"{"key":"a","keep":5,"versions":[
+            {"version":9,"size":3,"set_at":"1970-01-01T00:00:01.000Z","expires_at":null},
+            {"version":7,"size":3,"set_at":"1970-01-01T00:00:01.000Z","expires_at":"1970-01-01T00:00:02.000Z"}]}"#,
+    );
 }
 
 #[test]

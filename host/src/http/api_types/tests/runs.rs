@@ -2,13 +2,15 @@
 
 use super::{at, is_written_and_read, name};
 use crate::http::api_types::attempts::AttemptShape;
+use crate::http::api_types::inputs::InputShape;
 use crate::http::api_types::runs::{
-    HeldBackShape, InputShape, KillEffect, Killed, ReleasedRun, RunDetail, RunShape, Runs, Triggered,
+    ChildShape, HeldBackShape, KillEffect, Killed, ReleasedRun, Repeated, RunDetail, RunShape, Runs, Triggered,
 };
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{Cause, HeldBack, Outcome, RunId, RunState};
 use sexton_domain::task::TaskKey;
 use sexton_store::RunInfo;
+use sexton_store::views::{Child, ChildKind};
 
 /// Returns a run with a value in every field.
 fn full() -> RunInfo {
@@ -33,6 +35,7 @@ fn full() -> RunInfo {
         why: Some("its task is paused".to_owned()),
         deaths: 3,
         suspected_at: Some(at(8)),
+        at_once: Some(2),
     }
 }
 
@@ -50,6 +53,7 @@ fn bare() -> RunInfo {
         why: None,
         deaths: 0,
         suspected_at: None,
+        at_once: None,
         ..full()
     }
 }
@@ -71,7 +75,7 @@ const FULL: &str = r#"{"id":7,"tenant":"acme","task":"greet","state":"waiting",
     "ended_at":"1970-01-01T00:00:05.000Z","cause":"task","attempt":2,"failures":1,"parent":6,"host":"box",
     "outcome":"failed-transient","message":"busy","forced":true,"note":"past its limits",
     "why":"its task is paused","deaths":3,"suspected_at":"1970-01-01T00:00:08.000Z",
-    "held_back":{"reason":"over its budget","until":"1970-01-01T00:00:09.000Z"}}"#;
+    "backfill":true,"held_back":{"reason":"over its budget","until":"1970-01-01T00:00:09.000Z"}}"#;
 
 #[test]
 fn a_run_of_which_little_is_known_leaves_out_what_few_runs_have() {
@@ -95,13 +99,48 @@ fn a_page_of_runs_names_the_next_one() {
 #[test]
 fn a_run_is_shown_with_its_attempts_and_its_input() {
     let attempts: Vec<AttemptShape> = vec![super::attempts::full().into()];
-    let input = InputShape { bytes: 2, text: Some("{}".to_owned()), cut: false };
-    let detail = RunDetail { run: bare().into(), attempts, input };
+    let (input, children) = (InputShape::of(b"{}"), Vec::new());
+    let detail = RunDetail { run: bare().into(), attempts, input, children, children_cut: false };
     let attempt = super::attempts::FULL;
-    is_written_and_read(
-        &detail,
-        &format!(r#"{{"run":{BARE},"attempts":[{attempt}],"input":{{"bytes":2,"text":"{{}}","cut":false}}}}"#),
-    );
+    let input = r#"{"bytes":2,"text":"{}","cut":false,"kind":"json","json":{}}"#;
+    is_written_and_read(&detail, &format!(r#"{{"run":{BARE},"attempts":[{attempt}],"input":{input}}}"#));
+}
+
+#[test]
+fn an_input_has_the_form_of_what_it_is() {
+    let binary = r#"{"bytes":1,"text":null,"cut":false,"kind":"binary",
+        "sha256":"a8100ae6aa1940d0b663bb31cd466142ebbdbd5187131b92d93818987832eb89"}"#;
+    is_written_and_read(&InputShape::of(b"\xff"), binary);
+    is_written_and_read(&InputShape::of(b"hi"), r#"{"bytes":2,"text":"hi","cut":false,"kind":"text"}"#);
+    is_written_and_read(&InputShape::of(b""), r#"{"bytes":0,"text":"","cut":false}"#);
+    let older = r#"{"bytes":2,"text":"{}","cut":false}"#;
+    assert_eq!(serde_json::from_str::<InputShape>(older).expect("the shape of an older host").kind, None);
+}
+
+#[test]
+fn a_run_is_shown_with_what_came_of_it_and_what_it_repeats() {
+    let kinds = [ChildKind::Enqueued, ChildKind::Continuation, ChildKind::Rerun];
+    let task = TaskKey { tenant: name("acme"), task: name("part") };
+    let child = |kind| Child { run: RunId(8), task: task.clone(), state: RunState::Failed, kind, created_at: at(9) };
+    let children: Vec<ChildShape> = kinds.into_iter().map(|kind| child(kind).into()).collect();
+    for (child, word) in children.iter().zip(["enqueued", "continuation", "rerun"]) {
+        let created = "1970-01-01T00:00:09.000Z";
+        let json = format!(r#"{{"run":8,"task":"part","state":"failed","kind":"{word}","created_at":"{created}"}}"#);
+        is_written_and_read(child, &json);
+        assert_eq!(child.kind.as_str(), word);
+    }
+    let run = RunInfo { cause: Cause::Demand, parent: Some(RunId(6)), ..bare() };
+    let run = serde_json::to_value(RunShape::from(run)).expect("JSON");
+    assert_eq!((&run["parent"], &run["reruns"]), (&6.into(), &6.into()));
+    let detail = RunDetail {
+        run: bare().into(),
+        attempts: Vec::new(),
+        input: InputShape::default(),
+        children,
+        children_cut: true,
+    };
+    let detail = serde_json::to_value(detail).expect("JSON");
+    assert_eq!((detail["children"][2]["kind"].as_str(), detail["children_cut"].as_bool()), (Some("rerun"), Some(true)));
 }
 
 #[test]
@@ -116,12 +155,13 @@ fn a_triggered_run_names_what_keeps_it_from_starting() {
         paused_why: Some("upgrade".to_owned()),
         note: Some("past its limits".to_owned()),
         held_back: Some(HeldBack { reason: "this host is draining".to_owned(), until: None }.into()),
+        reruns: Some(Repeated { run: RunId(3), task: name("greet") }),
     };
     is_written_and_read(
         &triggered,
         r#"{"run":7,"due_at":"1970-01-01T00:00:01.000Z","created":true,"replaced":[5],"paused":true,
             "paused_by":"tenant","paused_why":"upgrade","note":"past its limits",
-            "held_back":{"reason":"this host is draining","until":null}}"#,
+            "held_back":{"reason":"this host is draining","until":null},"reruns":{"run":3,"task":"greet"}}"#,
     );
     let existed = Triggered {
         due_at: None,
@@ -132,6 +172,7 @@ fn a_triggered_run_names_what_keeps_it_from_starting() {
         paused_why: None,
         note: None,
         held_back: None,
+        reruns: None,
         ..triggered
     };
     is_written_and_read(&existed, r#"{"run":7,"created":false,"replaced":[],"paused":false,"paused_why":null}"#);

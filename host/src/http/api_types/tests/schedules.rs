@@ -6,7 +6,7 @@ use crate::http::api_types::Due;
 use crate::http::api_types::following::{ChainShape, Chains, LinkEndShape, LinkShape};
 use crate::http::api_types::schedule::{Explained, FireShape};
 use crate::http::api_types::schedules::{
-    AddedSchedules, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
+    AddedSchedules, DataShape, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape, ScheduleState,
 };
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{RunId, RunState};
@@ -75,7 +75,7 @@ fn added() -> ScheduleShape {
     ScheduleShape {
         key: name("order-7"),
         tenant: name("acme"),
-        task: name("greet"),
+        task: Some(name("greet")),
         version: 3,
         state: ScheduleState::Active,
         trigger: trigger(),
@@ -91,6 +91,11 @@ fn added() -> ScheduleShape {
         created_at: at(3),
         finished_at: Some(at(4)),
         set_back: Some("the clock was set back".to_owned()),
+        kind: None,
+        reason: None,
+        first: None,
+        added_by: None,
+        data: None,
     }
 }
 
@@ -110,6 +115,36 @@ fn an_added_schedule_shows_its_definition_and_its_progress() {
     for state in [ScheduleState::Active, ScheduleState::Resting, ScheduleState::Paused, ScheduleState::Finished] {
         is_written_and_read(&state, &format!("\"{}\"", state.as_str()));
     }
+}
+
+#[test]
+fn a_schedule_with_a_type_shows_the_reason_why_it_rests() {
+    let typed = ScheduleShape {
+        task: None,
+        state: ScheduleState::Resting,
+        kind: Some(name("mail-a")),
+        reason: Some("no route".to_owned()),
+        first: Some(at(5)),
+        added_by: Some(name("signup")),
+        data: Some(DataShape::of(b"hello", 5)),
+        ..added()
+    };
+    let whole = format!("{ADDED}{DUE}{ADDED_REST}");
+    let rests = whole.replace(r#""task":"greet""#, r#""task":null"#).replace(r#""active""#, r#""resting""#);
+    let rest = r#","type":"mail-a","reason":"no route","first":"1970-01-01T00:00:05.000Z","added_by":"signup",
+        "data":{"type":"text","text":"hello","cut":false}}"#;
+    is_written_and_read(&typed, &format!("{}{rest}", rests.strip_suffix('}').unwrap()));
+    assert_eq!((typed.whose(), added().whose()), ("type mail-a".to_owned(), "greet".to_owned()));
+}
+
+#[test]
+fn data_is_shown_by_its_kind_and_cut_within_no_character() {
+    let json = |text: &str| serde_json::to_value(DataShape::of(text.as_bytes(), text.len() as u64)).unwrap();
+    assert_eq!(json(r#"{"a": [1]}"#), serde_json::json!({"type": "json", "json": {"a": [1]}}));
+    assert_eq!(json("{}x"), serde_json::json!({"type": "text", "text": "{}x", "cut": false}));
+    assert_eq!(DataShape::of(&[0xff, 0], 2), DataShape::Binary { hex: "ff00".to_owned(), cut: false });
+    let cut = DataShape::of(&"[1]é".as_bytes()[..4], 9);
+    assert_eq!(cut, DataShape::Text { text: "[1]".to_owned(), cut: true });
 }
 
 #[test]

@@ -1,16 +1,24 @@
 //! Tasks, in short and in full.
 
+use std::time::Duration;
+
 use super::{at, is_written, is_written_and_read, name};
 use crate::http::api_types::following::Following;
 use crate::http::api_types::grants::{BudgetShape, GrantsShape};
 use crate::http::api_types::schedule::MarkShape;
+use crate::http::api_types::statistics::StatisticsShape;
 use crate::http::api_types::timing::Around;
 use crate::http::api_types::{
-    Due, LastRun, LimitsShape, Retry, TaskDetail, TaskSummary, Tasks, TriggerShape, WaitingRun,
+    Due, LastRun, LimitsShape, Retry, TaskDetail, TaskInTime, TaskSummary, Tasks, TriggerShape, WaitingRun,
 };
+use crate::ops::{Change, ChangeKind, Spread, Statistics};
+use crate::testkit;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{HeldBack, Outcome, RunId, RunState};
-use sexton_domain::task::{Budget, Directory, Grants, HttpHost, Pattern, Quota};
+use sexton_domain::task::{
+    Budget, Directory, Grants, HttpHost, IfHeld, Keep, Ladder, Limits, LockMode, Pattern, Quota, Task, TaskLock,
+};
+use sexton_store::TaskState;
 
 pub(super) fn trigger() -> TriggerShape {
     TriggerShape { kind: "every".to_owned(), text: "every 10s".to_owned() }
@@ -127,6 +135,7 @@ fn grants() -> Grants {
     Grants {
         locks: patterns("ledger"),
         cache: patterns("front/*"),
+        keep: vec![Keep { keys: Pattern("front/*".into()), versions: 5 }],
         schedule: patterns("part"),
         http: vec![
             HttpHost { host: "example.org".to_owned(), port: Some(8080) },
@@ -136,7 +145,7 @@ fn grants() -> Grants {
     }
 }
 
-const GRANTS: &str = r#"{"locks":["ledger"],"cache":["front/*"],"schedule":["part"],
+const GRANTS: &str = r#"{"locks":["ledger"],"cache":["front/*"],"keep":[{"keys":"front/*","versions":5}],"schedule":["part"],
     "http":[{"host":"example.org","port":8080},{"host":"*.example.org","port":null}],
     "directories":[{"host":"/srv/in","guest":"/in","write":false},
     {"host":"/srv/in","guest":"/in","write":true,"quota":10,"entries":20}]}"#;
@@ -168,9 +177,13 @@ fn a_task_in_full_begins_with_its_summary() {
         retry: Retry { attempts: 3, delay_ms: 1000, factor: 2.0, max_delay_ms: 60_000, jitter: 0.5 },
         pause_after: Some(9),
         brake_ms: None,
+        lock: None,
         limits: LimitsShape {
             deadline_ms: 1,
+            idle_ms: None,
             grace_ms: 2,
+            ask_ms: 0,
+            insist_ms: None,
             fuel: 3,
             memory: 4,
             table_elements: 5,
@@ -188,6 +201,8 @@ fn a_task_in_full_begins_with_its_summary() {
         settings: vec!["city".to_owned()],
         env: vec!["LANG".to_owned()],
         input_bytes: 13,
+        statistics: statistics(),
+        types: vec!["mail-*".to_owned()],
     };
     let rest = r#""words":"every 10s","catch_up":"latest",
         "around":{"start":"1970-01-01T00:00:01.000Z","end":"1970-01-01T00:00:02.000Z","times":3,"delay_ms":4,
@@ -196,6 +211,73 @@ fn a_task_in_full_begins_with_its_summary() {
         "brake_ms":null,"limits":{"deadline_ms":1,"grace_ms":2,"fuel":3,"memory":4,"table_elements":5,"host_calls":6,
         "host_call_bytes":7,"handles":8,"files":9,"output":10,"log":11,"stdio":12},
         "budget":{"fuel_per_minute":null,"cache":2}"#;
-    let last = r#""args":["-v"],"settings":["city"],"env":["LANG"],"input_bytes":13"#;
-    is_written(&detail, &format!(r#"{{{FULL},{rest},"grants":{GRANTS},{last}}}"#));
+    let last = r#""args":["-v"],"settings":["city"],"env":["LANG"],"input_bytes":13,"statistics":"#;
+    let types = r#""types":["mail-*"]"#;
+    is_written(&detail, &format!(r#"{{{FULL},{rest},"grants":{GRANTS},{last}{STATISTICS},{types}}}"#));
+    let read: TaskInTime = serde_json::from_str(&serde_json::to_string(&detail).expect("JSON")).expect("a part of it");
+    is_written(&read.statistics, STATISTICS);
+    assert_eq!((read.words.as_str(), read.summary.name.as_str()), ("every 10s", "greet"));
 }
+
+#[test]
+fn the_lock_and_the_ladder_of_a_task_are_there_if_it_has_them() {
+    let lock = TaskLock {
+        name: "ledger".to_owned(),
+        mode: LockMode::Shared,
+        wait: Duration::from_secs(2),
+        if_held: IfHeld::Skip,
+    };
+    let seconds = Duration::from_secs;
+    let ladder = Ladder { ask: seconds(1), insist: Some(seconds(2)), end: seconds(3) };
+    let limits = Limits { idle: Some(seconds(4)), ladder, ..Limits::default() };
+    let task = Task { lock: Some(lock), limits, ..testkit::task("a") };
+    let summary = full();
+
+    let json = serde_json::to_value(TaskDetail::of(&task, &TaskState::default(), summary, statistics())).unwrap();
+
+    let expected = serde_json::json!({ "name": "ledger", "mode": "shared", "wait_ms": 2000, "if_held": "skip" });
+    assert_eq!(json["lock"], expected);
+    let limits = ["idle_ms", "ask_ms", "insist_ms", "grace_ms"].map(|name| json["limits"][name].as_u64());
+    assert_eq!(limits, [Some(4000), Some(1000), Some(2000), Some(3000)]);
+}
+
+/// Returns sums with a value in every field.
+fn statistics() -> StatisticsShape {
+    let ms = std::time::Duration::from_millis;
+    let spread = |n| Some(Spread { count: n, mean: ms(n + 1), p95: ms(n + 2), longest: ms(n + 3) });
+    let change = Change {
+        kind: ChangeKind::New,
+        run: RunId(20),
+        at: at(21),
+        failures: 22,
+        last: (RunId(23), at(24)),
+        outcome: Some(Outcome::Trapped),
+        message: Some("busy".to_owned()),
+    };
+    let healed = Change { kind: ChangeKind::Healed, outcome: None, message: None, ..change.clone() };
+    let sums = Statistics {
+        since: at(1),
+        cut: true,
+        runs: 2,
+        states: [3, 4, 5, 6, 7],
+        skipped: 8,
+        most_at_once: 9,
+        took: spread(10),
+        waited: spread(14),
+        apart: None,
+        changes: vec![change, healed],
+        changes_cut: true,
+        failing_since: Some(at(18)),
+    };
+    StatisticsShape::of(sums, 19)
+}
+
+const STATISTICS: &str = r#"{"since":"1970-01-01T00:00:01.000Z","cut":true,"runs":2,"succeeded":5,"failed":6,"skipped":8,
+    "cancelled":7,"running":4,"waiting":3,"at_once":{"most":9,"limit":19},
+    "run":{"count":10,"mean_ms":11,"p95_ms":12,"longest_ms":13},
+    "wait":{"count":14,"mean_ms":15,"p95_ms":16,"longest_ms":17},"interval":null,
+    "failing_since":"1970-01-01T00:00:18.000Z",
+    "changes":[{"change":"new","run":20,"at":"1970-01-01T00:00:21.000Z","failures":22,"last_run":23,
+    "last_at":"1970-01-01T00:00:24.000Z","outcome":"trapped","message":"busy"},
+    {"change":"healed","run":20,"at":"1970-01-01T00:00:21.000Z","failures":22,"last_run":23,
+    "last_at":"1970-01-01T00:00:24.000Z","outcome":null,"message":null}],"changes_cut":true}"#;

@@ -4,8 +4,9 @@ use super::*;
 use crate::testkit::{self, TestClock, name, task_key};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{Outcome, Output, RunState};
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::schedule::{CatchUp, Trigger};
-use sexton_domain::task::{Name, Overlap};
+use sexton_domain::task::{Name, Overlap, Pattern};
 use sexton_store::added::{AddSchedule, ScheduleInfo, ScheduleKey};
 use sexton_store::sqlite::{SqliteOptions, SqliteStore};
 use sexton_store::{RunFilter, RunInfo};
@@ -42,22 +43,37 @@ impl Rig {
         self.scheduler.catalog.replace([(task.key.clone(), Arc::new(task))].into());
     }
 
+    /// Has the tasks `a` and `other`, of which `task` takes a type.
+    fn has_route(&self, task: &str, types: &str) {
+        let of = |own: &str| {
+            let types = if own == task { vec![Pattern(types.to_owned())] } else { Vec::new() };
+            Task { types, overlap: Overlap::Allow(16), catch_up: CatchUp::Latest, ..testkit::task(own) }
+        };
+        let tasks = ["a", "other"].map(|own| (task_key(own), Arc::new(of(own))));
+        self.scheduler.catalog.replace(tasks.into());
+    }
+
     fn has_no_task(&self) {
         self.scheduler.catalog.replace(Default::default());
     }
 
     async fn add(&self, key: &str, trigger: Trigger, change: impl FnOnce(&mut Definition)) {
+        self.add_for(Target::Task(name("a")), key, trigger, change).await;
+    }
+
+    async fn add_for(&self, target: Target, key: &str, trigger: Trigger, change: impl FnOnce(&mut Definition)) {
         let mut definition = Definition::of(trigger, chrono_tz::Tz::UTC).unwrap();
         change(&mut definition);
         let now = self.clock.now();
         let add = AddSchedule {
             key: ScheduleKey { tenant: Name::default_tenant(), key: name(key) },
-            task: name("a"),
+            target,
             definition: definition.text(),
             data: Some(key.as_bytes().to_vec()),
             cursor: now,
             replace: true,
             version: None,
+            guest: None,
             now,
         };
         self.scheduler.store.add_schedule(add).await.unwrap();
@@ -219,7 +235,7 @@ async fn a_change_counts_at_once_and_from_then_on() {
     rig.clock.set(at(100));
     rig.add("k", Trigger::Every(Duration::from_secs(90)), |_| {}).await;
     let gone = ScheduleKey { tenant: Name::default_tenant(), key: name("gone") };
-    rig.scheduler.store.delete_schedule(gone, None, at(100)).await.unwrap();
+    rig.scheduler.store.delete_schedule(gone, None, None, at(100)).await.unwrap();
 
     rig.look(at(110)).await;
     let early = rig.due().await;
@@ -257,4 +273,43 @@ async fn a_clock_that_was_ten_years_ahead_for_a_moment_stops_no_added_schedule()
         // The repair may take up to the first instant after it.
         assert!(due.ends_with(&[180, 240, 300]), "mended first: {mended_first}: {due:?}");
     }
+}
+
+#[tokio::test]
+async fn a_schedule_with_a_type_waits_for_a_route_and_follows_it() {
+    let mut rig = Rig::new(CatchUp::Latest);
+    let type_of_mails = || Target::Type(name("mail-welcome"));
+    rig.add_for(type_of_mails(), "typed", Trigger::Every(Duration::from_secs(60)), |_| {}).await;
+    rig.minutely("k").await;
+    rig.look(at(60)).await;
+    rig.work().await;
+    assert_eq!(rig.due().await, [60], "an unknown type makes no runs, and holds nothing else up");
+
+    rig.has_route("a", "mail-*");
+    rig.look(at(90)).await;
+    rig.work().await;
+    rig.has_route("other", "mail-*");
+    rig.look(at(120)).await;
+
+    let typed: Vec<_> =
+        rig.runs().await.into_iter().filter(|run| run.note.as_ref().is_some_and(|n| n.contains("typed"))).collect();
+    let seen = typed.iter().map(|run| (run.task.task.as_str(), run.due_at)).collect::<Vec<_>>();
+    assert_eq!(seen, [("a", at(60)), ("other", at(120))]);
+}
+
+#[tokio::test]
+async fn the_first_run_starts_at_its_own_instant_and_the_others_after_their_delay() {
+    let mut rig = Rig::new(CatchUp::None);
+    let change = |definition: &mut Definition| {
+        (definition.first, definition.delay) = (Some(at(10)), Duration::from_secs(5));
+    };
+    rig.add("k", Trigger::Every(Duration::from_secs(60)), change).await;
+
+    for seconds in [0, 9, 10, 30, 60] {
+        rig.look(at(seconds)).await;
+        rig.work().await;
+    }
+
+    let starts = rig.runs().await.iter().map(|run| (run.due_at, run.run_at)).collect::<Vec<_>>();
+    assert_eq!(starts, [(at(10), at(10)), (at(60), at(65))]);
 }

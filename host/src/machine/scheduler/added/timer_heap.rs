@@ -6,8 +6,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::schedule::{BadDefinition, Definition};
-use sexton_domain::task::TaskKey;
+use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 use sexton_store::added::ScheduleProgress;
 
@@ -38,9 +39,12 @@ pub(super) struct Timer {
     /// The instant of the next look; `NEVER` while a look is under way, or while the schedule's task is missing.
     look_at: Timestamp,
     pub(super) plan: Plan,
-    /// The place of its task.
-    pub(super) task: u32,
+    /// The place of its owner.
+    pub(super) owner: u32,
 }
+
+/// A tenant, and whose runs schedules of it make.
+pub(super) type Owner = (Name, Target);
 
 const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
@@ -51,9 +55,9 @@ pub(super) struct TimerHeap {
     free: Vec<Slot>,
     by_id: HashMap<i64, Slot>,
     order: BinaryHeap<Reverse<(Timestamp, Slot)>>,
-    tasks: Vec<TaskKey>,
-    task_places: HashMap<TaskKey, u32>,
-    /// The schedules that came due while their task was missing, by task.
+    owners: Vec<Owner>,
+    owner_places: HashMap<Owner, u32>,
+    /// The schedules that came due while their task was missing, by owner.
     resting: HashMap<u32, Vec<Slot>>,
     definitions: HashMap<Box<str>, Arc<Definition>>,
 }
@@ -83,27 +87,27 @@ impl TimerHeap {
         Ok(Plan::Shared(definition))
     }
 
-    /// Returns the place of a task.
-    pub(super) fn task_place(&mut self, key: &TaskKey) -> u32 {
-        if let Some(place) = self.task_places.get(key) {
+    /// Returns the place of an owner.
+    pub(super) fn owner_place(&mut self, owner: Owner) -> u32 {
+        if let Some(place) = self.owner_places.get(&owner) {
             return *place;
         }
-        let place = u32::try_from(self.tasks.len()).expect("every place is of a schedule, and slots are 32 bits");
-        self.tasks.push(key.clone());
-        self.task_places.insert(key.clone(), place);
+        let place = u32::try_from(self.owners.len()).expect("every place is of a schedule, and slots are 32 bits");
+        self.owners.push(owner.clone());
+        self.owner_places.insert(owner, place);
         place
     }
 
-    /// Returns the task at a place.
-    pub(super) fn task(&self, place: u32) -> &TaskKey {
-        &self.tasks[place as usize]
+    /// Returns the owner at a place.
+    pub(super) fn owner(&self, place: u32) -> &Owner {
+        &self.owners[place as usize]
     }
 
     /// Adds a schedule in place of the one known by its id. The next look is at its next due instant.
-    pub(super) fn put(&mut self, id: i64, version: u64, progress: ScheduleProgress, plan: Plan, task: u32) {
+    pub(super) fn put(&mut self, id: i64, version: u64, progress: ScheduleProgress, plan: Plan, owner: u32) {
         // The schedule has no further instant. The look that is due at once stores that.
         let look_at = plan.next_after(progress.cursor).unwrap_or(progress.cursor);
-        let timer = Timer { id, version, progress, look_at: NEVER, plan, task };
+        let timer = Timer { id, version, progress, look_at: NEVER, plan, owner };
         let slot = match self.by_id.get(&id) {
             Some(slot) => *slot,
             None => {
@@ -154,22 +158,23 @@ impl TimerHeap {
         }
     }
 
-    /// Lets a schedule rest until its task is present.
-    pub(super) fn rest(&mut self, slot: Slot) {
-        if let Some(timer) = self.at(slot) {
-            self.resting.entry(timer.task).or_default().push(slot);
-        }
+    /// Lets a schedule rest until its task is present. Returns whether it is the first of its owner that does.
+    pub(super) fn rest(&mut self, slot: Slot) -> bool {
+        let Some(owner) = self.at(slot).map(|timer| timer.owner) else { return false };
+        let resting = self.resting.entry(owner).or_default();
+        resting.push(slot);
+        resting.len() == 1
     }
 
     /// Schedules a look at those whose task is present again. Returns how many there are.
-    pub(super) fn wake(&mut self, there: impl Fn(&TaskKey) -> bool, now: Timestamp) -> usize {
-        let back: Vec<u32> = self.resting.keys().copied().filter(|task| there(self.task(*task))).collect();
+    pub(super) fn wake(&mut self, there: impl Fn(&Owner) -> bool, now: Timestamp) -> usize {
+        let back: Vec<u32> = self.resting.keys().copied().filter(|owner| there(self.owner(*owner))).collect();
         let mut woken = 0;
-        for task in back {
-            for slot in self.resting.remove(&task).unwrap_or_default() {
+        for owner in back {
+            for slot in self.resting.remove(&owner).unwrap_or_default() {
                 // The schedule may have been replaced while it rested, or its slot may be another's, which has an
                 // instant of its own.
-                if self.at(slot).is_some_and(|timer| timer.look_at == NEVER && timer.task == task) {
+                if self.at(slot).is_some_and(|timer| timer.look_at == NEVER && timer.owner == owner) {
                     self.look(slot, now);
                     woken += 1;
                 }
@@ -220,12 +225,12 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn task(text: &str) -> TaskKey {
-        TaskKey { tenant: Name::default_tenant(), task: Name::new(text).unwrap() }
+    fn task(text: &str) -> Owner {
+        (Name::default_tenant(), Target::Task(Name::new(text).unwrap()))
     }
 
     fn put(timetable: &mut TimerHeap, id: i64, seconds: i64) {
-        let place = timetable.task_place(&task("a"));
+        let place = timetable.owner_place(task("a"));
         let progress = ScheduleProgress { cursor: at(0), fired: 0 };
         timetable.put(id, 1, progress, Plan::At(at(seconds)), place);
     }
@@ -269,7 +274,7 @@ mod tests {
         let mut timetable = TimerHeap::default();
         put(&mut timetable, 1, 10);
         let slot = timetable.take_due(at(10), 9)[0];
-        timetable.rest(slot);
+        assert!(timetable.rest(slot));
 
         assert_eq!(timetable.wake(|key| *key == task("b"), at(20)), 0);
         assert_eq!(timetable.wake(|key| *key == task("a"), at(30)), 1);

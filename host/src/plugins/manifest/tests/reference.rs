@@ -36,6 +36,10 @@ http = [\"127.0.0.1:7400\", \"*.example.org\"]
 ```
 
 A manifest that has chains but no tasks still has the one task of its plugin's name.
+
+`[routes]` leads [types of added schedules](../guides/added-schedules.md#types-and-routes) to tasks of the manifest:
+`\"mail-*\" = \"mailer\"`. A pattern is a type, or the beginning of types and `*`; of several that match, the longest
+counts.
 ";
 
 #[test]

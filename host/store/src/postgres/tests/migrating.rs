@@ -38,7 +38,7 @@ const DAY_OF_AN_OLDER_PROGRAM: &str = "CREATE TABLE runs_20200101 (LIKE runs); \
 
 #[tokio::test]
 async fn a_database_of_an_older_schema_keeps_its_rows_and_refuses_numbers_that_are_no_words() {
-    for version in [8, 11, 15, 16] {
+    for version in [8, 11, 15, 16, 17, 18] {
         let database = Database::new().await;
         let mut client = database.of_version(version).await;
         let run = "INSERT INTO runs (id, over_at, task, state, cause, outcome, due_at, run_at, created_at) \
@@ -71,6 +71,33 @@ async fn an_older_program_makes_its_days_beside_this_one() {
     let claim = claimed(&store, "a", NOW).await[0].key;
     store.finish(success(claim, Timestamp::from_millis(1_577_836_800_001)).into()).await.unwrap();
     assert_eq!(database.psql("SELECT count(*) FROM runs_20200101"), "1");
+}
+
+/// The statements with which a program of schema 17 makes the tables of today.
+fn today_of_an_older_program(day: &str) -> String {
+    let last = 10; // lost
+    format!(
+        "ALTER TABLE runs_{day} DROP CONSTRAINT numbers_known, ADD CONSTRAINT numbers_known CHECK \
+         (outcome <= {last}); \
+         ALTER TABLE attempts_{day} DROP CONSTRAINT numbers_known, ADD CONSTRAINT numbers_known CHECK \
+         (outcome <= {last})"
+    )
+}
+
+#[tokio::test]
+async fn a_run_is_skipped_on_a_day_whose_tables_an_older_program_made() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+    let now = store.time().await.unwrap().unwrap();
+    database.psql(&today_of_an_older_program(&now.to_utc().format("%Y%m%d").to_string()));
+    drop(store);
+
+    let store = database.open("one").await;
+
+    enqueue(&store, vec![new("a")]).await;
+    let claim = claimed(&store, "a", NOW).await[0].key;
+    store.finish(finish(claim, Outcome::Skipped, Transition::Cancel, now).into()).await.unwrap();
+    assert_eq!(database.psql("SELECT outcome FROM runs UNION ALL SELECT outcome FROM attempts"), "11\n11");
 }
 
 #[tokio::test]

@@ -155,6 +155,7 @@ fn absent(tenant: &str, claim: ClaimKey) -> CacheWrite {
         expires_at: None,
         claim: Some(claim),
         only: WriteIf::Absent,
+        keep: None,
         quota: 1 << 20,
         budget: None,
         now: NOW,

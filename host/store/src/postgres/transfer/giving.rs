@@ -5,13 +5,13 @@ use tokio_postgres::Row;
 use crate::postgres::errors::Step;
 use crate::postgres::history::{ATTEMPT_COLUMNS, attempt};
 use crate::postgres::rows::{
-    cause, instant, maybe_instant, name, named, number, outcome, over_at, small, state, task_key, to_sql,
+    cause, instant, maybe_instant, maybe_name, name, named, number, outcome, over_at, small, state, task_key, to_sql,
 };
 use crate::postgres::tasks::{STANDING_COLUMNS, pause, standing};
 use crate::postgres::tx::{Params, Tx};
 use crate::transfer::{
     AttemptRecord, Bound, ComponentRecord, EntryRecord, Key, Kind, Page, PartRecord, PauseRecord, PluginRecord,
-    RunRecord, ScheduleRecord, TaskRecord,
+    RunRecord, ScheduleRecord, TaskRecord, VersionRecord,
 };
 use sexton_domain::run::RunId;
 use sexton_domain::supervision::Pause;
@@ -26,6 +26,7 @@ pub(super) async fn page(tx: &Tx, kind: Kind, after: Option<&Key>, bound: Bound)
         Kind::Pauses => Page::Pauses(read(tx, PAUSES, &[&most, &after.is_none(), &tenant], pause_of_many).await?),
         Kind::Schedules => Page::Schedules(read(tx, &schedules(), &[&most, &bytes, &run], schedule).await?),
         Kind::Entries => Page::Entries(read(tx, &entries(), &[&most, &bytes, &tenant, &rest.as_bytes()], entry).await?),
+        Kind::Versions => Page::Versions(read(tx, &versions(), &[&most, &bytes, &run], version).await?),
         Kind::Components => Page::Components(read(tx, COMPONENTS, &[&most, &tenant], component).await?),
         Kind::Parts => Page::Parts(read(tx, &parts(), &[&most, &bytes, &digest, &of_it], part).await?),
         Kind::Plugins => Page::Plugins(read(tx, PLUGINS, &[&most, &tenant, &rest], plugin).await?),
@@ -88,8 +89,8 @@ fn pause_of_many(row: &Row) -> Step<PauseRecord> {
 fn schedules() -> String {
     let page = bounded("schedules", "id > $3", "id", "octet_length(definition) + coalesce(octet_length(data), 0)");
     format!(
-        "SELECT id, version, tenant, key, task, definition, data, created_at, cursor_at, fired, skipped, finished_at, deleted \
-         FROM {page} s ORDER BY id"
+        "SELECT id, version, tenant, key, task, definition, data, created_at, cursor_at, fired, skipped, finished_at, deleted, \
+         type, added_by FROM {page} s ORDER BY id"
     )
 }
 
@@ -100,6 +101,8 @@ fn schedule(row: &Row) -> Step<ScheduleRecord> {
         tenant: name(row, 2)?,
         key: name(row, 3)?,
         task: name(row, 4)?,
+        kind: maybe_name(row, 13)?,
+        added_by: maybe_name(row, 14)?,
         definition: row.get(5),
         data: row.get(6),
         created_at: instant(row, 7),
@@ -119,7 +122,7 @@ fn entries() -> String {
         "octet_length(key) + octet_length(value)",
     );
     format!(
-        "SELECT e.tenant, e.key, e.version, e.set_at, e.expires_at, e.value, t.tenant, t.name \
+        "SELECT e.tenant, e.key, e.version, e.set_at, e.expires_at, e.value, t.tenant, t.name, e.keep \
          FROM {page} e LEFT JOIN tasks t ON t.id = e.writer ORDER BY e.tenant, e.key"
     )
 }
@@ -129,6 +132,27 @@ fn entry(row: &Row) -> Step<EntryRecord> {
         tenant: name(row, 0)?,
         key: named(row, 1)?,
         version: number(row, 2),
+        set_at: instant(row, 3),
+        expires_at: maybe_instant(row, 4),
+        writer: row.get::<_, Option<&str>>(6).map(|_| task_key(row, 6)).transpose()?,
+        keep: row.get::<_, Option<i32>>(8).map(i32::unsigned_abs),
+        value: row.get(5),
+    })
+}
+
+fn versions() -> String {
+    let page = bounded("entry_versions", "version > $3", "version", "octet_length(key) + octet_length(value)");
+    format!(
+        "SELECT v.version, v.tenant, v.key, v.set_at, v.expires_at, v.value, t.tenant, t.name \
+         FROM {page} v LEFT JOIN tasks t ON t.id = v.writer ORDER BY v.version"
+    )
+}
+
+fn version(row: &Row) -> Step<VersionRecord> {
+    Ok(VersionRecord {
+        version: number(row, 0),
+        tenant: name(row, 1)?,
+        key: named(row, 2)?,
         set_at: instant(row, 3),
         expires_at: maybe_instant(row, 4),
         writer: row.get::<_, Option<&str>>(6).map(|_| task_key(row, 6)).transpose()?,
@@ -175,7 +199,7 @@ fn runs() -> String {
         "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, r.due_at, \
          r.run_at, r.created_at, r.claimed_at, r.over_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, r.schedule, \
          r.message, r.note, r.cancel, r.input, r.content_type, r.output, r.attempts_limit, r.pause_after, r.deaths, \
-         r.suspected_at \
+         r.suspected_at, r.at_once \
          FROM {page} r JOIN tasks t ON t.id = r.task ORDER BY r.id"
     )
 }
@@ -212,6 +236,7 @@ fn run_record(row: &Row) -> Step<RunRecord> {
         pause_after: row.get::<_, Option<i32>>(28).map(i32::unsigned_abs),
         deaths: small(row, 29),
         suspected_at: maybe_instant(row, 30),
+        at_once: row.get::<_, Option<i32>>(31).map(i32::unsigned_abs),
     })
 }
 

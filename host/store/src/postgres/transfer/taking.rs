@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use tokio_postgres::Row;
+
 use crate::codes::{cause_code, outcome_code, state_code};
 use crate::postgres::cache::Sums;
 use crate::postgres::errors::Step;
@@ -12,7 +14,7 @@ use crate::postgres::tasks::intern;
 use crate::postgres::tx::Tx;
 use crate::transfer::{
     AttemptRecord, ComponentRecord, EntryRecord, Page, PartRecord, PauseRecord, PluginRecord, RunRecord,
-    ScheduleRecord, TaskRecord,
+    ScheduleRecord, TaskRecord, VersionRecord,
 };
 use sexton_domain::run::{Accounts, CappedText, RunState};
 use sexton_domain::task::{Name, TaskKey};
@@ -25,6 +27,7 @@ pub(super) async fn take(tx: &mut Tx, page: &Page) -> Step<()> {
         Page::Pauses(records) => pauses(tx, records).await,
         Page::Schedules(records) => schedules(tx, records).await,
         Page::Entries(records) => entries(tx, records).await,
+        Page::Versions(records) => versions(tx, records).await,
         Page::Components(records) => components(tx, records).await,
         Page::Parts(records) => parts(tx, records).await,
         Page::Plugins(records) => plugins(tx, records).await,
@@ -93,8 +96,9 @@ async fn pauses(tx: &Tx, records: &[PauseRecord]) -> Step<()> {
 async fn schedules(tx: &mut Tx, records: &[ScheduleRecord]) -> Step<()> {
     tx.execute(
         "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at, fired, skipped, \
-         finished_at, deleted) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], \
-         $6::text[], $7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::boolean[]) \
+         finished_at, deleted, type, added_by) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], \
+         $5::text[], $6::text[], $7::bytea[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], \
+         $13::boolean[], $14::text[], $15::text[]) \
          ON CONFLICT (id) DO NOTHING",
         &[
             &each(records, |one| one.id),
@@ -110,6 +114,8 @@ async fn schedules(tx: &mut Tx, records: &[ScheduleRecord]) -> Step<()> {
             &each(records, |one| to_sql(one.skipped)),
             &each(records, |one| millis(one.finished_at)),
             &each(records, |one| one.deleted),
+            &each(records, |one| one.kind.as_ref().map(Name::as_str)),
+            &each(records, |one| one.added_by.as_ref().map(Name::as_str)),
         ],
     )
     .await?;
@@ -117,15 +123,35 @@ async fn schedules(tx: &mut Tx, records: &[ScheduleRecord]) -> Step<()> {
     Ok(())
 }
 
-async fn entries(tx: &Tx, records: &[EntryRecord]) -> Step<()> {
-    let keys: Vec<TaskKey> = records.iter().filter_map(|one| one.writer.clone()).collect();
+/// Returns the numbers of the tasks that wrote records.
+async fn writers<R>(tx: &Tx, records: &[R], writer: impl Fn(&R) -> Option<&TaskKey>) -> Step<Vec<Option<i64>>> {
+    let keys: Vec<TaskKey> = records.iter().filter_map(|one| writer(one).cloned()).collect();
     let mut ids = intern(tx, &keys).await?.into_iter();
-    let writers: Vec<Option<i64>> = records.iter().map(|one| one.writer.as_ref().and_then(|_| ids.next())).collect();
+    Ok(records.iter().map(|one| writer(one).and_then(|_| ids.next())).collect())
+}
+
+/// Counts the bytes of rows (tenant, writer, bytes) that are new.
+async fn count(tx: &Tx, new: &[Row], tenants: &[&str]) -> Step<()> {
+    let mut usage = Sums::default();
+    for row in new {
+        usage.count(row.get(0), row.get(1), row.get(2));
+    }
+    tx.execute(
+        "INSERT INTO cache_usage (tenant, bytes) SELECT DISTINCT tenant, 0 FROM unnest($1::text[]) AS n(tenant) \
+         ON CONFLICT DO NOTHING",
+        &[&tenants],
+    )
+    .await?;
+    usage.write(tx).await
+}
+
+async fn entries(tx: &Tx, records: &[EntryRecord]) -> Step<()> {
+    let writers = writers(tx, records, |one| one.writer.as_ref()).await?;
     let rows = tx
         .query(
-            "INSERT INTO entries (tenant, key, version, set_at, expires_at, writer, value) \
+            "INSERT INTO entries (tenant, key, version, set_at, expires_at, writer, value, keep) \
              SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
-             $7::bytea[]) ON CONFLICT DO NOTHING \
+             $7::bytea[], $8::int[]) ON CONFLICT DO NOTHING \
              RETURNING tenant, writer, (octet_length(key) + octet_length(value))::bigint",
             &[
                 &each(records, |one| one.tenant.as_str()),
@@ -135,20 +161,33 @@ async fn entries(tx: &Tx, records: &[EntryRecord]) -> Step<()> {
                 &each(records, |one| millis(one.expires_at)),
                 &writers,
                 &each(records, |one| &one.value[..]),
+                &each(records, |one| one.keep.map(to_int)),
             ],
         )
         .await?;
-    let mut usage = Sums::default();
-    for row in &rows {
-        usage.count(row.get(0), row.get(1), row.get(2));
-    }
-    tx.execute(
-        "INSERT INTO cache_usage (tenant, bytes) SELECT DISTINCT tenant, 0 FROM unnest($1::text[]) AS n(tenant) \
-         ON CONFLICT DO NOTHING",
-        &[&each(records, |one| one.tenant.as_str())],
-    )
-    .await?;
-    usage.write(tx).await
+    count(tx, &rows, &each(records, |one| one.tenant.as_str())).await
+}
+
+async fn versions(tx: &Tx, records: &[VersionRecord]) -> Step<()> {
+    let writers = writers(tx, records, |one| one.writer.as_ref()).await?;
+    let rows = tx
+        .query(
+            "INSERT INTO entry_versions (version, tenant, key, set_at, expires_at, writer, value) \
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], \
+             $7::bytea[]) ON CONFLICT DO NOTHING \
+             RETURNING tenant, writer, (octet_length(key) + octet_length(value))::bigint",
+            &[
+                &each(records, |one| to_sql(one.version)),
+                &each(records, |one| one.tenant.as_str()),
+                &each(records, |one| one.key.as_bytes()),
+                &each(records, |one| one.set_at.as_millis()),
+                &each(records, |one| millis(one.expires_at)),
+                &writers,
+                &each(records, |one| &one.value[..]),
+            ],
+        )
+        .await?;
+    count(tx, &rows, &each(records, |one| one.tenant.as_str())).await
 }
 
 async fn components(tx: &Tx, records: &[ComponentRecord]) -> Step<()> {
@@ -229,6 +268,9 @@ async fn runs(tx: &mut Tx, records: &[RunRecord]) -> Step<()> {
         if let (RunState::Succeeded, Some(at)) = (one.state, one.ended_at) {
             change.succeeded(one.id, at);
         }
+        if let Some(at) = one.claimed_at {
+            change.begun(one.id, at);
+        }
     }
     tally.write(tx).await?;
     tx.hints.runs = true;
@@ -253,11 +295,12 @@ async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
     tx.execute(
         "INSERT INTO runs (id, over_at, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
          created_at, claimed_at, fence, lease_until, start_by_at, parent, host, dedup, schedule, message, note, cancel, \
-         input, content_type, output, attempts_limit, pause_after, deaths, suspected_at) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], \
+         input, content_type, output, attempts_limit, pause_after, deaths, suspected_at, at_once) \
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], \
          $5::smallint[], $6::boolean[], $7::int[], $8::int[], $9::smallint[], $10::bigint[], $11::bigint[], $12::bigint[], \
          $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::text[], $20::text[], \
          $21::text[], $22::text[], $23::text[], $24::text[], $25::bytea[], $26::text[], $27::bytea[], $28::int[], $29::int[], $30::int[], \
-         $31::bigint[])",
+         $31::bigint[], $32::int[])",
         &[
             &each(new, |(one, _)| one.id.0),
             &each(new, |(one, _)| over_at(one)),
@@ -290,6 +333,7 @@ async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
             &each(new, |(one, _)| one.pause_after.map(to_int)),
             &each(new, |(one, _)| to_int(one.deaths)),
             &each(new, |(one, _)| millis(one.suspected_at)),
+            &each(new, |(one, _)| one.at_once.map(to_int)),
         ],
     )
     .await?;

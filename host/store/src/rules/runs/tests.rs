@@ -55,6 +55,42 @@ fn a_demanded_run_replaces_others_only_if_due_now_and_within_limits_and_is_never
     assert_eq!(NewRun::demanded(&skip, Demand::default(), NOW).admit, Admit::Always, "somebody waits for it");
 }
 
+fn repeat(due_at: Timestamp, past_limits: Option<&str>) -> NewRun {
+    let (key, past_limits) = (Some("again".to_owned()), past_limits.map(str::to_owned));
+    let repeat = Repeat { run: RunId(7), due_at, input: b"said".to_vec(), key, past_limits };
+    NewRun::repeating(&with(Overlap::Replace), repeat, NOW)
+}
+
+#[test]
+fn a_rerun_is_the_same_piece_of_work_at_once_marked_with_the_run_that_it_repeats() {
+    let rerun = repeat(earlier(9), None);
+    assert_eq!((rerun.due_at, rerun.run_at, rerun.input.as_slice()), (earlier(9), NOW, &b"said"[..]));
+    assert_eq!((rerun.parent, rerun.note.as_deref()), (Some(RunId(7)), Some("rerun of run 7")));
+    assert_eq!((rerun.dedup.as_deref(), rerun.admit), (Some("key:again"), Admit::Replacing));
+    assert_eq!(child_kind(rerun.cause, false), ChildKind::Rerun);
+    let forced = repeat(earlier(9), Some("past its limits: it is paused"));
+    assert_eq!((forced.forced, forced.admit), (true, Admit::Always));
+    assert_eq!(forced.note.as_deref(), Some("rerun of run 7, past its limits: it is paused"));
+    assert_eq!(repeat(later(9), None).due_at, NOW, "a run that was killed before its instant is repeated now");
+}
+
+#[test]
+fn a_run_of_a_backfill_has_the_key_of_the_schedules_own_run_and_waits_for_its_turn() {
+    let timing = Timing { start_within: Some(Duration::from_secs(30)), ..Timing::default() };
+    let task = Task { timing, ..task() };
+    let run = NewRun::backfilled(&task, earlier(9), 3);
+    assert_eq!(run.dedup, NewRun::scheduled(&task, earlier(9)).dedup);
+    assert_eq!((run.due_at, run.run_at, run.at_once), (earlier(9), TURN, Some(3)));
+    assert_eq!((run.admit, run.start_by, run.cause), (Admit::Always, None, Cause::Schedule));
+    assert_eq!(run.input, b"own");
+}
+
+#[test]
+fn runs_that_tasks_ask_for_continue_another_or_are_its_work() {
+    assert_eq!(child_kind(Cause::Task, true), ChildKind::Continuation);
+    assert_eq!(child_kind(Cause::Task, false), ChildKind::Enqueued);
+}
+
 #[test]
 fn a_key_of_a_guest_is_no_key_of_another_task_nor_of_another_kind() {
     let dedup = |key: RequestKey, caller: &str, parent| {

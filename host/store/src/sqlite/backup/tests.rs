@@ -53,6 +53,7 @@ async fn write(store: &SqliteStore) -> u64 {
         expires_at: None,
         only: WriteIf::Always,
         claim: None,
+        keep: None,
         quota: 1 << 20,
         budget: None,
         now: NOW,

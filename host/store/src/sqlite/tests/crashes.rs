@@ -27,6 +27,7 @@ async fn answered_writes_survive_a_crash() {
         expires_at: None,
         claim: None,
         only: WriteIf::Always,
+        keep: None,
         quota: 99,
         budget: None,
         now: NOW,

@@ -5,12 +5,12 @@ use rusqlite::{Connection, Params, Row, params};
 
 use crate::sqlite::history::{ATTEMPT_COLUMNS, attempt};
 use crate::sqlite::rows::{
-    ALL, STANDING_COLUMNS, cause, instant, maybe_instant, name, number, outcome, pause, standing, state, task_key,
-    to_sql,
+    ALL, STANDING_COLUMNS, cause, instant, maybe_instant, maybe_name, name, number, outcome, pause, standing, state,
+    task_key, to_sql,
 };
 use crate::transfer::{
     AttemptRecord, Bound, ComponentRecord, EntryRecord, Key, Kind, Page, PartRecord, PauseRecord, PluginRecord, Record,
-    RunRecord, ScheduleRecord, TaskRecord,
+    RunRecord, ScheduleRecord, TaskRecord, VersionRecord,
 };
 use sexton_domain::run::RunId;
 use sexton_domain::supervision::Pause;
@@ -26,6 +26,7 @@ pub(super) fn page(conn: &Connection, kind: Kind, after: Option<&Key>, bound: Bo
         }
         Kind::Schedules => Page::Schedules(fill(conn, SCHEDULES, params![run, limit], bound, schedule)?),
         Kind::Entries => Page::Entries(fill(conn, ENTRIES, params![tenant, rest, limit], bound, entry)?),
+        Kind::Versions => Page::Versions(fill(conn, VERSIONS, params![run, limit], bound, version)?),
         Kind::Components => Page::Components(fill(conn, COMPONENTS, params![tenant, limit], bound, component)?),
         Kind::Parts => Page::Parts(fill(conn, PARTS, params![digest, of_it, limit], bound, part)?),
         Kind::Plugins => Page::Plugins(fill(conn, PLUGINS, params![tenant, rest, limit], bound, plugin)?),
@@ -91,7 +92,7 @@ fn pause_of_many(row: &Row<'_>) -> rusqlite::Result<PauseRecord> {
 }
 
 const SCHEDULES: &str = "SELECT id, version, tenant, key, task, definition, data, created_at, cursor_at, fired, skipped, \
-     finished_at, deleted FROM schedules WHERE id > ?1 ORDER BY id LIMIT ?2";
+     finished_at, deleted, type, added_by FROM schedules WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 fn schedule(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     Ok(ScheduleRecord {
@@ -100,6 +101,8 @@ fn schedule(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
         tenant: name(row, 2)?,
         key: name(row, 3)?,
         task: name(row, 4)?,
+        kind: maybe_name(row, 13)?,
+        added_by: maybe_name(row, 14)?,
         definition: row.get(5)?,
         data: row.get(6)?,
         created_at: instant(row, 7)?,
@@ -111,7 +114,7 @@ fn schedule(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     })
 }
 
-const ENTRIES: &str = "SELECT e.tenant, e.key, e.version, e.set_at, e.expires_at, e.value, t.tenant, t.name \
+const ENTRIES: &str = "SELECT e.tenant, e.key, e.version, e.set_at, e.expires_at, e.value, t.tenant, t.name, e.keep \
      FROM entries e LEFT JOIN tasks t ON t.id = e.writer \
      WHERE (e.tenant, e.key) > (?1, ?2) ORDER BY e.tenant, e.key LIMIT ?3";
 
@@ -120,6 +123,22 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<EntryRecord> {
         tenant: name(row, 0)?,
         key: row.get(1)?,
         version: number(row, 2)?,
+        set_at: instant(row, 3)?,
+        expires_at: maybe_instant(row, 4)?,
+        writer: if is_null(row, 6)? { None } else { Some(task_key(row, 6)?) },
+        keep: row.get(8)?,
+        value: row.get(5)?,
+    })
+}
+
+const VERSIONS: &str = "SELECT v.version, v.tenant, v.key, v.set_at, v.expires_at, v.value, t.tenant, t.name \
+     FROM entry_versions v LEFT JOIN tasks t ON t.id = v.writer WHERE v.version > ?1 ORDER BY v.version LIMIT ?2";
+
+fn version(row: &Row<'_>) -> rusqlite::Result<VersionRecord> {
+    Ok(VersionRecord {
+        version: number(row, 0)?,
+        tenant: name(row, 1)?,
+        key: row.get(2)?,
         set_at: instant(row, 3)?,
         expires_at: maybe_instant(row, 4)?,
         writer: if is_null(row, 6)? { None } else { Some(task_key(row, 6)?) },
@@ -161,7 +180,7 @@ fn plugin(row: &Row<'_>) -> rusqlite::Result<PluginRecord> {
 const RUNS: &str = "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, \
      r.due_at, r.run_at, r.created_at, r.claimed_at, r.ended_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, \
      r.schedule, r.message, r.note, r.cancel, i.body, o.content_type, o.body, r.attempts_limit, r.pause_after, r.deaths, \
-     r.suspected_at \
+     r.suspected_at, r.at_once \
      FROM runs r CROSS JOIN tasks t ON t.id = r.task LEFT JOIN inputs i ON i.run = r.id LEFT JOIN outputs o ON o.run = r.id \
      WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
 
@@ -197,6 +216,7 @@ fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         pause_after: row.get(28)?,
         deaths: row.get(29)?,
         suspected_at: maybe_instant(row, 30)?,
+        at_once: row.get(31)?,
     })
 }
 

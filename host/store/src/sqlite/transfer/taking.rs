@@ -2,13 +2,14 @@
 
 use rusqlite::params;
 
+use crate::rules::latest::later;
 use crate::sqlite::cache::count;
 use crate::sqlite::errors::Step;
 use crate::sqlite::rows::{ALL, cause_code, outcome_code, state_code, to_sql};
 use crate::sqlite::writer::Writing;
 use crate::transfer::{
     AttemptRecord, ComponentRecord, EntryRecord, Page, PartRecord, PauseRecord, PluginRecord, RunRecord,
-    ScheduleRecord, TaskRecord,
+    ScheduleRecord, TaskRecord, VersionRecord,
 };
 use sexton_domain::run::RunState;
 use sexton_domain::supervision::{Standing, bypasses_brake};
@@ -22,6 +23,7 @@ pub(super) fn take(w: &mut Writing, page: &Page) -> Step<()> {
         Page::Pauses(pauses) => pauses.iter().try_for_each(|record| pause(w, record))?,
         Page::Schedules(schedules) => schedules.iter().try_for_each(|record| schedule(w, record))?,
         Page::Entries(entries) => entries.iter().try_for_each(|record| entry(w, record))?,
+        Page::Versions(versions) => versions.iter().try_for_each(|record| version(w, record))?,
         Page::Components(components) => components.iter().try_for_each(|record| component(w, record))?,
         Page::Parts(parts) => parts.iter().try_for_each(|record| part(w, record))?,
         Page::Plugins(plugins) => plugins.iter().try_for_each(|record| plugin(w, record))?,
@@ -66,7 +68,8 @@ fn schedule(w: &mut Writing, record: &ScheduleRecord) -> Step<()> {
     w.conn
         .prepare_cached(
             "INSERT INTO schedules (id, version, tenant, key, task, definition, data, created_at, cursor_at, fired, \
-             skipped, finished_at, deleted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+             skipped, finished_at, deleted, type, added_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -83,6 +86,8 @@ fn schedule(w: &mut Writing, record: &ScheduleRecord) -> Step<()> {
             to_sql(record.skipped),
             record.finished_at.map(Timestamp::as_millis),
             record.deleted,
+            record.kind.as_ref().map(Name::as_str),
+            record.added_by.as_ref().map(Name::as_str),
         ])?;
     w.hints.schedules = true;
     Ok(())
@@ -93,8 +98,8 @@ fn entry(w: &mut Writing, record: &EntryRecord) -> Step<()> {
     let new = w
         .conn
         .prepare_cached(
-            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value, writer) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (tenant, key) DO NOTHING",
+            "INSERT INTO entries (tenant, key, version, set_at, expires_at, value, writer, keep) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (tenant, key) DO NOTHING",
         )?
         .execute(params![
             record.tenant.as_str(),
@@ -104,6 +109,31 @@ fn entry(w: &mut Writing, record: &EntryRecord) -> Step<()> {
             record.expires_at.map(Timestamp::as_millis),
             record.value,
             writer,
+            record.keep,
+        ])?;
+    if new > 0 {
+        let bytes = to_sql(record.key.len()) + to_sql(record.value.len());
+        count(&w.conn, record.tenant.as_str(), writer, bytes)?;
+    }
+    Ok(())
+}
+
+fn version(w: &mut Writing, record: &VersionRecord) -> Step<()> {
+    let writer = record.writer.as_ref().map(|task| w.ledger.intern(task).0);
+    let new = w
+        .conn
+        .prepare_cached(
+            "INSERT INTO entry_versions (version, tenant, key, set_at, expires_at, writer, value) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (version) DO NOTHING",
+        )?
+        .execute(params![
+            to_sql(record.version),
+            record.tenant.as_str(),
+            record.key,
+            record.set_at.as_millis(),
+            record.expires_at.map(Timestamp::as_millis),
+            writer,
+            record.value,
         ])?;
     if new > 0 {
         let bytes = to_sql(record.key.len()) + to_sql(record.value.len());
@@ -154,8 +184,9 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
              created_at, claimed_at, ended_at, fence, lease_until, start_by_at, parent, host, dedup, schedule, message, \
-             note, cancel, attempts_limit, pause_after, deaths, suspected_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
-             ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28) ON CONFLICT (id) DO NOTHING",
+             note, cancel, attempts_limit, pause_after, deaths, suspected_at, at_once) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29) \
+             ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             record.id.0,
@@ -187,6 +218,7 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
             record.pause_after,
             record.deaths,
             record.suspected_at.map(Timestamp::as_millis),
+            record.at_once,
         ])?;
     if new == 0 {
         return Ok(());
@@ -220,11 +252,11 @@ fn count_in(w: &mut Writing, record: &RunRecord) {
         RunState::Running => {}
         RunState::Succeeded | RunState::Failed | RunState::Cancelled => row.bytes += to_sql(record.bytes),
     }
-    if record.state == RunState::Succeeded
-        && let Some(ended_at) = record.ended_at
-        && row.latest_success.is_none_or(|(latest, _)| latest < record.id)
-    {
-        row.latest_success = Some((record.id, ended_at));
+    if let Some(ended_at) = record.ended_at.filter(|_| record.state == RunState::Succeeded) {
+        row.latest_success = Some(later(row.latest_success, (record.id, ended_at)));
+    }
+    if let Some(claimed_at) = record.claimed_at {
+        row.latest_begun = Some(later(row.latest_begun, (record.id, claimed_at)));
     }
     if let Some(start_by) = record.start_by.filter(|_| record.state == RunState::Waiting) {
         w.ledger.starts_by(start_by);

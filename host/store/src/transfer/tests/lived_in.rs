@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::added::{AddSchedule, DueSchedule, FireAdded, RunDefaults, ScheduleFilter, ScheduleKey};
+use crate::backfills::{TURN, Turns};
 use crate::published::{PluginKey, Publish};
 use crate::testkit;
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::run::{Accounts, CappedText, Cause, Claim, Outcome, Output, Report, RunId, RunState};
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::supervision::Supervision;
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
@@ -149,6 +151,9 @@ async fn runs(store: &dyn Store) {
     };
     store.finish(held_back.into()).await.unwrap();
 
+    let belated = NewRun::of(task("backfilled"), at(-60), Cause::Schedule);
+    make(store, NewRun { run_at: TURN, at_once: Some(2), ..belated }).await;
+
     let called_off = make(store, NewRun::of(task("many"), at(0), Cause::Demand)).await;
     assert_eq!(store.cancel(called_off, "no\0more", at(7)).await.unwrap(), Cancelled::Done);
 
@@ -157,15 +162,43 @@ async fn runs(store: &dyn Store) {
     let lock = LockName { tenant: Name::default_tenant(), kind: LockKind::Named, name: "ledger".into() };
     store.acquire_lock(lock, LockMode::Exclusive, running.key, at(6)).await.unwrap();
     write(store, "of-a-task", vec![3; 500], None, Some(&running)).await;
+    versions(store, &running).await;
     assert_eq!(store.cancel(running.key.run, "enough\0", at(7)).await.unwrap(), Cancelled::Requested);
 }
 
 async fn write(store: &dyn Store, key: &str, value: Vec<u8>, expires_at: Option<Timestamp>, claim: Option<&Claim>) {
     let key = CacheKey { tenant: Name::default_tenant(), key: key.into() };
     let claim = claim.map(|claim| claim.key);
-    let write =
-        CacheWrite { key, value, expires_at, claim, only: WriteIf::Always, quota: 1 << 30, budget: None, now: at(-10) };
+    let write = CacheWrite {
+        key,
+        value,
+        expires_at,
+        claim,
+        only: WriteIf::Always,
+        keep: None,
+        quota: 1 << 30,
+        budget: None,
+        now: at(-10),
+    };
     assert!(matches!(store.cache_write(write).await.unwrap(), WriteOutcome::Yes(_)));
+}
+
+/// Writes an entry of which earlier versions are kept, by a run and by a person.
+async fn versions(store: &dyn Store, claim: &Claim) {
+    for (n, by) in [(1, None), (2, Some(claim)), (3, Some(claim)), (4, None)] {
+        let write = CacheWrite {
+            key: CacheKey { tenant: Name::default_tenant(), key: "with\0versions".into() },
+            value: vec![n; 10_000],
+            expires_at: (n == 2).then(|| at(3_600)),
+            claim: by.map(|claim| claim.key),
+            only: WriteIf::Always,
+            keep: (n == 1).then_some(2),
+            quota: 1 << 30,
+            budget: None,
+            now: at(-10),
+        };
+        assert!(matches!(store.cache_write(write).await.unwrap(), WriteOutcome::Yes(_)));
+    }
 }
 
 async fn entries(store: &dyn Store) {
@@ -180,12 +213,13 @@ async fn entries(store: &dyn Store) {
 fn add(key: &str, data: Option<Vec<u8>>) -> AddSchedule {
     AddSchedule {
         key: ScheduleKey { tenant: Name::default_tenant(), key: name(key) },
-        task: name("by-schedule"),
+        target: Target::Task(name("by-schedule")),
         definition: r#"{"every":"1m"}"#.into(),
         data,
         cursor: at(0),
         replace: false,
         version: None,
+        guest: None,
         now: NOW,
     }
 }
@@ -194,6 +228,8 @@ async fn added_schedules(store: &dyn Store) {
     for n in 0..12 {
         store.add_schedule(add(&format!("key-{n}"), (n % 2 == 0).then(|| vec![n; 10]))).await.unwrap();
     }
+    let typed = AddSchedule { target: Target::Type(name("mail-a")), ..add("typed", None) };
+    store.add_schedule(typed).await.unwrap();
     let loaded = store.load_schedules(0, 3).await.unwrap();
     let due = loaded.iter().map(|schedule| DueSchedule {
         id: schedule.id,
@@ -210,7 +246,7 @@ async fn added_schedules(store: &dyn Store) {
     });
     let tasks = vec![RunDefaults { key: task("by-schedule"), input: b"the task's".to_vec(), start_within: None }];
     store.fire_schedules(FireAdded { tasks, due: due.collect(), now: at(60) }).await.unwrap();
-    store.delete_schedule(add("key-11", None).key, None, at(61)).await.unwrap();
+    store.delete_schedule(add("key-11", None).key, None, None, at(61)).await.unwrap();
 }
 
 async fn plugins(store: &dyn Store) {
@@ -239,19 +275,27 @@ pub(crate) async fn shows(store: &dyn Store) -> Vec<String> {
         lines.push(format!("{task} {state:?} {:?}", store.latest_success(task.clone()).await.unwrap()));
         lines.push(format!("{:?}", store.watch(vec![task], at(100)).await.unwrap()));
     }
+    lines.push(format!("{:?}", store.latest_runs(Name::default_tenant(), None).await.unwrap()));
     for run in store.runs(RunFilter { limit: 1000, ..RunFilter::default() }).await.unwrap() {
         lines.push(format!("{run:?}"));
         lines.push(format!("{:?}", store.input(run.id).await.unwrap()));
         lines.push(format!("{:?}", store.output(run.id).await.unwrap()));
         lines.push(format!("{:?}", store.attempts(run.id).await.unwrap()));
+        lines.push(format!("{:?}", store.children(run.id, 10).await.unwrap()));
     }
     let prefix = CacheKey { tenant: Name::default_tenant(), key: String::new() };
     for entry in store.cache_list(prefix.clone(), None, 100, at(-8)).await.unwrap() {
         let key = CacheKey { key: entry.key.clone(), ..prefix.clone() };
-        lines.push(format!("{entry:?} {:?}", store.cache_get(key, at(-8)).await.unwrap()));
+        lines.push(format!("{entry:?} {:?}", store.cache_get(key.clone(), at(-8)).await.unwrap()));
+        let history = store.cache_history(key.clone(), at(-8)).await.unwrap().unwrap();
+        for version in history.versions {
+            let value = store.cache_version(key.clone(), version.version, at(-8)).await.unwrap();
+            lines.push(format!("{version:?} of {}: {value:?}", history.keep));
+        }
     }
     lines.push(format!("{:?}", used(store).await));
-    let filter = ScheduleFilter { tenant: Name::default_tenant(), task: None, after: None, limit: 100 };
+    let filter =
+        ScheduleFilter { tenant: Name::default_tenant(), task: None, by_tasks: false, after: None, limit: 100 };
     lines.extend(store.schedules(filter).await.unwrap().iter().map(|schedule| format!("{schedule:?}")));
     lines.extend(store.load_schedules(0, 100).await.unwrap().iter().map(|schedule| format!("{schedule:?}")));
     for plugin in store.published_since(0, 100).await.unwrap() {
@@ -269,6 +313,7 @@ async fn used(store: &dyn Store) -> u64 {
         expires_at: None,
         claim: None,
         only: WriteIf::Always,
+        keep: None,
         quota: 0,
         budget: None,
         now: at(-8),
@@ -305,6 +350,9 @@ pub(crate) async fn goes_on(store: &dyn Store) {
     let suspect = known.iter().find(|run| run.task == task("suspect")).unwrap();
     assert!(suspect.deaths == 1 && suspect.suspected_at.is_some(), "{suspect:?}");
     assert_eq!(store.release_run(suspect.id, at(10)).await.unwrap(), Released::Done);
+
+    // A run of a backfill still waits for its turn.
+    assert_eq!(store.take_turns(at(10)).await.unwrap(), Turns { started: 1, waiting: false });
 
     // An instant that was fired is not fired again, and new numbers continue from the old ones.
     let due = NewRun { dedup: Some("at:60000".into()), ..NewRun::of(task("fires"), at(60), Cause::Schedule) };
