@@ -41,9 +41,15 @@ MUTANTS =
 # is built upon, and of the tests without those that go through all clocks there are, which take six times as long as the others.
 SWEEPS = changes:: walks:: people::
 # In bounded memory: a change may make something grow for ever.
-mutants: ## Change the domain a line at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
-	ulimit -Sv 8388608 && CARGO_TARGET_DIR=$(abspath $(TARGET))/mutated CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 \
-		cargo mutants -p sexton-domain -o $(TARGET)/mutants --timeout 60 $(MUTANTS) -- --lib -- $(SWEEPS:%=--skip %)
+mutate = ulimit -Sv 8388608 && CARGO_TARGET_DIR=$(abspath $(TARGET))/mutated CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 \
+	cargo mutants -o $(TARGET)/mutants/$(1) --timeout 60 $(2) $(MUTANTS)
+mutants: mutants-domain mutants-rules ## Change rules a place at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
+
+mutants-domain: ## The domain, which includes crontabs, with its own tests
+	$(call mutate,domain,-p sexton-domain) -- --lib -- $(SWEEPS:%=--skip %)
+
+mutants-rules: ## The store's rules, with their own tests and those of the SQLite store
+	$(call mutate,rules,-p sexton-store -f 'host/store/src/rules/**') -- --lib -- rules:: sqlite::tests::keeps::
 
 FUZZ = crontab
 SECONDS = 60

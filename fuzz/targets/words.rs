@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
 use sexton_domain::schedule::Trigger;
-use sexton_domain::schedule::instant_parser::{Absolute, instant};
+use sexton_domain::schedule::instant_parser::{AbsoluteInstant, instant};
 use sexton_domain::schedule::parse::{self, ParsedSchedule, ParseContext};
 use sexton_domain::schedule::zone;
 use sexton_domain::time::Timestamp;
@@ -34,7 +34,7 @@ fuzz_target!(|input: (u16, i64, &str)| {
     if let Some(at) = at.filter(|_| within) {
         check_instant(text, place, now, at);
     }
-    match Absolute::read(text) {
+    match AbsoluteInstant::read(text) {
         Ok(date) => assert!(date.instant(place).ok() == at || !within, "`{text}` in {place} at {now}: {at:?}"),
         Err(wrong) => {
             assert_one_line(&wrong.to_string());

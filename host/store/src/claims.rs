@@ -106,7 +106,7 @@ pub trait Claims: Send + Sync {
     /// Otherwise the claim leaves alone the runs of paused tasks (see
     /// [`Schedules::fire`](crate::schedules::Schedules::fire)) and those beyond a task's concurrency limit. Of a
     /// task that is held back ([`Standing::holds`](sexton_domain::supervision::Standing::holds)) it takes only the runs that
-    /// [`bypasses_brake`](sexton_domain::supervision::goes_through) lets pass.
+    /// [`bypasses_brake`](sexton_domain::supervision::bypasses_brake) lets pass.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Extends claims until `until`.
