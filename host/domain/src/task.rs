@@ -481,29 +481,7 @@ mod tests {
     #[test]
     fn a_host_runs_a_task_if_it_has_all_labels_that_are_asked_for() {
         let labels = |names: &[&str]| names.iter().map(|name| Name::new(name).unwrap()).collect::<Vec<_>>();
-        let task = |runs_on: &[&str]| Task {
-            key: TaskKey { tenant: Name::default_tenant(), task: Name::new("page").unwrap() },
-            plugin: Name::new("page").unwrap(),
-            description: None,
-            trigger: Trigger::OnDemand,
-            zone: chrono_tz::Tz::UTC,
-            overlap: Overlap::Skip,
-            timing: Timing::default(),
-            catch_up: CatchUp::None,
-            retry: RetryPolicy::default(),
-            supervision: Supervision::default(),
-            lock: None,
-            runs_on: labels(runs_on),
-            remarks: Vec::new(),
-            limits: Limits::default(),
-            budget: Budget::default(),
-            grants: Grants::default(),
-            settings: BTreeMap::new(),
-            input: Vec::new(),
-            types: Vec::new(),
-            args: Vec::new(),
-            env: BTreeMap::new(),
-        };
+        let task = |runs_on: &[&str]| Task { runs_on: labels(runs_on), ..Task::on_demand(Name::new("page").unwrap()) };
 
         let table: [(&[&str], &[&str], bool); 5] = [
             (&[], &[], true),

@@ -73,6 +73,11 @@ pub const HOUSE: Repository = Repository {
             because: "the domain knows no IO, clock, SQL or wasmtime",
         },
         Rule {
+            rooms: &["system"],
+            may_not_use: &[WASMTIME, DATABASES],
+            because: "the store and the runtime stand on it",
+        },
+        Rule {
             rooms: &["store"],
             may_not_use: &[WASMTIME, CLOCKS, &["sexton_domain::lifecycle::after"]],
             because: "the store keeps facts: it decides nothing and asks no clock",

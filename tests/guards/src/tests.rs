@@ -29,10 +29,13 @@ const SMALL: Repository = Repository {
     largest_circle: 3,
 };
 
-/// Two rooms of this house with its rules, in which every use that they forbid is a fault.
+/// Two rooms of this house, each in its crate, with the rules of the house, in which every use that they forbid is a fault.
 const OURS: Repository = Repository {
-    crates: &[Crate { name: "sexton", root: "src/lib.rs" }],
-    rooms: &[Room { name: "cli", modules: &["sexton::cli"] }, Room { name: "store", modules: &["sexton::store"] }],
+    crates: &[
+        Crate { name: "sexton", root: "src/lib.rs" },
+        Crate { name: "sexton_store", root: "src/store/src/lib.rs" },
+    ],
+    rooms: &[Room { name: "cli", modules: &["sexton::cli"] }, Room { name: "store", modules: &["sexton_store"] }],
     permits: &[],
     ..HOUSE
 };
@@ -114,7 +117,7 @@ fn a_permit_is_for_one_module_and_is_reported_when_it_is_not_needed() {
 #[test]
 fn a_row_that_derives_json_and_a_command_that_reads_rows_are_found() {
     let files = |cli: &str, store: &str| {
-        report_of(&OURS, &[("lib.rs", "pub mod cli;\npub mod store;\n"), ("cli.rs", cli), ("store.rs", store)]).faults
+        report_of(&OURS, &[("lib.rs", "pub mod cli;\n"), ("cli.rs", cli), ("store/src/lib.rs", store)]).faults
     };
     assert_eq!(files("", "pub struct RunInfo;\n"), Vec::<String>::new());
     for derived in [
@@ -123,11 +126,11 @@ fn a_row_that_derives_json_and_a_command_that_reads_rows_are_found() {
         "use {serde::Deserialize};\n#[derive(Deserialize)]\npub struct RunInfo;\n",
     ] {
         let found = files("", derived);
-        assert!(found.iter().any(|fault| fault.starts_with("src/store.rs:1: `serde`")), "{derived}: {found:?}");
+        assert!(found.iter().any(|fault| fault.starts_with("src/store/src/lib.rs:1: `serde`")), "{derived}: {found:?}");
     }
-    for reader in ["use crate::store::RunInfo;\n", "fn f(_: crate::store::RunInfo) {}\n", "use super::store::*;\n"] {
+    for reader in ["use sexton_store::RunInfo;\n", "fn f(_: sexton_store::RunInfo) {}\n", "use sexton_store::*;\n"] {
         let found = files(reader, "pub struct RunInfo;\n");
-        assert!(found.iter().any(|fault| fault.starts_with("src/cli.rs:1: `sexton::store`")), "{reader}: {found:?}");
+        assert!(found.iter().any(|fault| fault.starts_with("src/cli.rs:1: `sexton_store`")), "{reader}: {found:?}");
     }
 }
 
