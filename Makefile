@@ -41,7 +41,7 @@ MUTANTS =
 # is built upon, and of the tests without those that go through all clocks there are, which take six times as long as the others.
 SWEEPS = changes:: walks:: people::
 # In bounded memory: a change may make something grow for ever.
-mutate = ulimit -Sv 8388608 && CARGO_TARGET_DIR=$(abspath $(TARGET))/mutated CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 \
+mutate = mkdir -p $(TARGET)/mutants && ulimit -Sv 8388608 && CARGO_TARGET_DIR=$(abspath $(TARGET))/mutated CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0 PROPTEST_CASES=32 \
 	cargo mutants -o $(TARGET)/mutants/$(1) --timeout 60 $(2) $(MUTANTS)
 mutants: mutants-domain mutants-rules ## Change rules a place at a time: does a test notice? `cargo install cargo-mutants --locked` first; see docs/testing.md
 

@@ -17,7 +17,7 @@ const UNSUPERVISED: &[(&str, &str)] = &[
     ("runtime/src/runtime/lanes/queues.rs", "it hands the panic on to the run's pipeline"),
     ("runtime/src/runtime.rs", "it waits for what a lane hands on"),
     ("src/simulation/sim_host.rs", "the command's own process, whose attempts hand their panics on"),
-    ("runtime/src/runtime/watch.rs", "it hands the panic on to the run's pipeline"),
+    ("runtime/src/runtime/guarded_call.rs", "it hands the panic on to the run's pipeline"),
 ];
 
 #[test]

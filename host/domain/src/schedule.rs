@@ -11,7 +11,7 @@ mod due;
 pub mod explain;
 pub mod instant_parser;
 mod interval;
-mod local;
+mod local_instants;
 mod pace;
 pub mod parse;
 mod plan;

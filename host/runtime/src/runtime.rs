@@ -3,7 +3,6 @@
 //! The runtime knows nothing of retries, schedules, or what a run is for: it loads a component, checks the component's
 //! imports against its task's grants, and runs it once per [`Order`], to an [`Ended`].
 
-mod answers;
 mod attempt;
 mod attempt_env;
 mod author;
@@ -11,17 +10,20 @@ mod backtrace;
 mod classify;
 mod code_cache;
 mod compiler;
+mod component_summary;
 mod components;
 mod config;
 mod debug_info;
 mod debug_lines;
+mod diagnosis;
 mod engine;
 mod file_streams;
 mod file_threads;
 mod files;
 mod filesystem;
-mod glance;
+mod guarded_call;
 mod guest;
+mod instrumented_calls;
 mod io_errors;
 mod kinds;
 mod lanes;
@@ -40,9 +42,7 @@ mod stdio;
 mod streams;
 mod symbolizer;
 mod virtual_clocks;
-mod waits;
-mod watch;
-mod whereabouts;
+mod wake_batch;
 mod wording;
 
 #[cfg(test)]
@@ -55,13 +55,13 @@ use futures_util::future::{Either, select};
 
 pub use author::is_of_author;
 pub use compiler::child::{compile_if_asked, compile_in_process};
+pub use component_summary::ComponentSummary;
 pub use components::{Component, LoadError, digest};
 pub use config::{CompileLimits, Compiler, RuntimeConfig, RuntimeError};
-pub use glance::ComponentSummary;
 pub use kinds::Kind;
 pub use link::{Prepared, Refusal};
 
-pub use whereabouts::{Diagnosis, SampleInfo, Verdict};
+pub use diagnosis::{Diagnosis, SampleInfo, Verdict};
 
 use crate::attempt::{AllMemory, Ended, Order};
 use crate::imports::Services;

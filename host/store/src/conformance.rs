@@ -28,9 +28,9 @@ pub(crate) mod repairs;
 pub(crate) mod replacing;
 pub(crate) mod runs;
 pub(crate) mod supervising;
+pub(crate) mod trigger_states;
 pub(crate) mod versions;
 pub(crate) mod views;
-pub(crate) mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ macro_rules! promises {
                 a_success_or_a_resumption_releases_a_task_that_was_held_back
                 a_run_that_is_held_back_shows_until_when
             }
-            watching {
+            trigger_states {
                 runs_that_are_not_over_count_as_alive
                 the_latest_failure_outlasts_successes_and_pruning
                 a_run_is_found_by_its_dedup_key

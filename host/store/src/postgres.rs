@@ -9,25 +9,25 @@
 //! none needs features that engines compatible with PostgreSQL lack: no advisory locks, no functions or triggers of its
 //! own. `LISTEN` and `NOTIFY` (`listen`) carry hints only.
 
-mod acts;
 mod added;
+mod archive;
 mod backfills;
 mod backlog;
+mod batcher;
 mod cache;
 mod claims;
 mod connect;
 mod contract;
+mod counter_changes;
 mod day;
 mod errors;
 mod extend;
 mod finish;
 mod history;
 mod hosts;
-mod lane;
 mod listen;
 mod locks;
 mod loss;
-mod over;
 mod partitions;
 mod pauses;
 mod planner;
@@ -40,12 +40,12 @@ mod runs;
 mod schedules;
 mod schema;
 mod shared;
-mod tally;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod tx;
+mod tx_actions;
 mod versions;
 mod views;
 
@@ -54,13 +54,13 @@ use std::sync::atomic::AtomicU64;
 
 pub use connect::{DatabaseUrl, PostgresOptions};
 
-use self::acts::TxActions;
+use self::batcher::Batcher;
 use self::claims::Claiming;
 use self::finish::Finishing;
-use self::lane::Batcher;
 use self::listen::Listener;
 use self::runs::Enqueueing;
 use self::shared::{LastRotation, Shared, TaskIds};
+use self::tx_actions::TxActions;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::task::TaskKey;
 

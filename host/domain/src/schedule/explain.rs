@@ -12,7 +12,7 @@ use std::fmt;
 
 use chrono_tz::{OffsetName, Tz};
 
-use super::{Plan, Trigger, local};
+use super::{Plan, Trigger, local_instants};
 use crate::time::Timestamp;
 pub use clocks::mark;
 pub use month::month;
@@ -116,7 +116,7 @@ pub fn explain(plan: &Plan<'_>, from: Timestamp, count: usize) -> Explanation {
 impl Fire {
     /// Describes the instant `at`, and the times before it, since `after`, that were skipped.
     fn of(plan: &Plan<'_>, after: Timestamp, at: Timestamp) -> Option<Self> {
-        local::local(plan.zone, at)?;
+        local_instants::local(plan.zone, at)?;
         let utc = at.to_utc().format("%Y-%m-%d %H:%M:%S%.fZ").to_string();
         Some(Self { at, local: on_clock(plan.zone, at), utc, mark: mark(plan, after, at) })
     }

@@ -25,7 +25,7 @@ mod reading;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 
-use super::local::{local, shown};
+use super::local_instants::{local, shown};
 use crate::time::Timestamp;
 use reading::{Day, ParsedText, Shift, Unit};
 

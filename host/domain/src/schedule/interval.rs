@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{Days, NaiveDateTime};
 use chrono_tz::Tz;
 
-use super::local::{local, shown};
+use super::local_instants::{local, shown};
 use crate::time::Timestamp;
 
 /// A day on a clock that is never set, in milliseconds.

@@ -16,7 +16,7 @@ use sexton_domain::run::{CappedText, ClaimKey, RunId};
 use sexton_domain::task::{Ladder, TaskKey};
 use sexton_domain::time::Timestamp;
 
-use super::refused::RefusalLog;
+use super::refusal_log::RefusalLog;
 use super::sampler::Sampler;
 use super::stack::Symbolizer;
 use super::usage::Usage;

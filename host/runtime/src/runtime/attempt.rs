@@ -11,11 +11,11 @@ use sexton_domain::time::Timestamp;
 
 use super::attempt_env::AttemptEnv;
 use super::classify::{self, Evidence, Verdict};
+use super::guarded_call::{GuardedCall, Pauses};
 use super::guest::{Guest, SLICE, TYPICAL_SLICE};
 use super::kinds::Answer;
 use super::lanes::GuestTask;
 use super::link::Prepared;
-use super::watch::{GuardedCall, Pauses};
 use super::{stdio, wording};
 
 /// Makes the attempt. When the future is ready (or dropped) the guest's store is gone.

@@ -14,9 +14,9 @@ use sexton_domain::run::{Outcome, Output};
 use sexton_domain::task::Limits;
 
 use super::backtrace::stack_of;
+use super::guarded_call::Interruption;
 use super::kinds::{Answer, Kind};
 use super::limits::{Breach, Space};
-use super::watch::Interruption;
 
 /// The end of an attempt.
 #[derive(Debug)]

@@ -7,8 +7,8 @@
 //!
 //! This module knows nothing of wasm: it polls futures. `watch` ends guests.
 
+mod guest_task;
 mod queues;
-mod turn;
 
 use std::cell::Cell;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 
 use async_task::{Builder, Task, WithInfo};
 
-pub(super) use turn::{GuestTask, SPINS};
+pub(super) use guest_task::{GuestTask, SPINS};
 
 use crate::attempt::Lane;
 use crate::cpu_time;
 use sexton_system::supervisor::{AfterPanic, Supervisor};
 
 use super::RuntimeError;
-use super::answers::WakeBatch;
 use super::engine::Ticker;
+use super::wake_batch::WakeBatch;
 use queues::{Job, Queues, ThreadClass};
 
 /// Niceness of the faster threads, so that they give way to the host's own. Linux counts niceness by thread.

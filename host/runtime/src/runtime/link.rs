@@ -21,7 +21,7 @@ use super::kinds::{Kind, Start};
 use super::lanes::SPINS;
 #[cfg(unix)]
 use super::listing;
-use super::{io_errors, read_only, sockets, streams, waits, wording};
+use super::{instrumented_calls, io_errors, read_only, sockets, streams, wording};
 
 /// The reason that a task cannot run a component: a message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,7 +163,7 @@ impl<'a> Linking<'a> {
 fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    waits::show_polls(&mut linker)?;
+    instrumented_calls::show_polls(&mut linker)?;
     link_filesystem(&mut linker)?;
     // These replace some of the functions linked above.
     streams::count(&mut linker)?;
@@ -173,7 +173,7 @@ fn linker(engine: &wasmtime::Engine, grants: &Grants, virtual_time: bool) -> was
     read_only::note_changes(&mut linker)?;
     sockets::refuse(&mut linker)?;
     if virtual_time {
-        waits::sleep_in_virtual_time(&mut linker)?;
+        instrumented_calls::sleep_in_virtual_time(&mut linker)?;
     }
     for capability in imports::all().iter().filter(|capability| capability.is_granted(grants)) {
         capability.link(&mut linker)?;

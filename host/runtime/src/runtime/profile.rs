@@ -15,7 +15,7 @@ use crate::attempt::stack::{Place, Stack};
 use crate::attempt::{Activity, RunHandle, Sample, Samples, TooManyObservers};
 use sexton_domain::time::Timestamp;
 
-use super::whereabouts::wait_text;
+use super::diagnosis::wait_text;
 
 /// Time between two samples of a guest that computes.
 const COMPUTING: Duration = Duration::from_millis(1);

@@ -26,11 +26,11 @@ use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
-use super::acts::act;
 use super::errors::Step;
 use super::prune::PIECE;
 use super::rows::{instant, maybe_instant, maybe_name, name, number, to_int, to_sql};
 use super::tx::Tx;
+use super::tx_actions::act;
 use super::{PostgresStore, read};
 
 #[async_trait]

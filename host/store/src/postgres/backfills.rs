@@ -15,13 +15,13 @@ use sexton_domain::run::{RunId, RunState};
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
-use super::acts::act;
+use super::archive::{ArchiveColumns, moving};
+use super::counter_changes::CounterChanges;
 use super::errors::Step;
-use super::over::{ArchiveColumns, moving};
 use super::rows::{number, small};
-use super::tally::CounterChanges;
 use super::tasks;
 use super::tx::Tx;
+use super::tx_actions::act;
 use super::{PostgresStore, read};
 
 #[async_trait]

@@ -15,11 +15,11 @@ use const_format::formatcp;
 use tokio_postgres::Row;
 
 use self::choice::{Candidate, Group, Open};
+use super::batcher::Work;
+use super::counter_changes::{self, CounterChanges};
 use super::errors::Step;
-use super::lane::Work;
 use super::policies;
 use super::rows::{cause, instant, maybe_instant, small, task_key, to_int, to_sql};
-use super::tally::{self, CounterChanges};
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::{Ask, Tx};
 use crate::codes::{DEMAND, RUNNING, WAITING};
@@ -260,7 +260,7 @@ impl Claiming {
         }
         tx.hints.changes |= !taken.is_empty();
         let sums = tally.columns(tx);
-        tx.commit_with(&[(tally::WRITE, &sums.params())]).await?;
+        tx.commit_with(&[(counter_changes::WRITE, &sums.params())]).await?;
         Ok(candidates.iter().filter_map(|candidate| taken.remove(&candidate.run)).collect())
     }
 }

@@ -26,8 +26,8 @@ use sexton_domain::supervision::Consequence;
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 
-use super::acts::act;
 use super::runs::Enqueue;
+use super::tx_actions::act;
 use super::{
     MOST, PostgresStore, added, cache, claims, extend, history, locks, loss, partitions, pauses, policies, prune,
     published, read, runs, schedules, versions,

@@ -15,12 +15,12 @@ use tokio_postgres::Row;
 
 pub(super) use self::ended::Ended;
 use self::written::Ending;
+use super::batcher::Work;
+use super::counter_changes::CounterChanges;
 use super::errors::Step;
 use super::extend::columns;
-use super::lane::Work;
 use super::loss;
 use super::prune;
-use super::tally::CounterChanges;
 use super::tasks::{self, STANDING_COLUMNS, pause, standing};
 use super::tx::Tx;
 use crate::rules::finish as rules;

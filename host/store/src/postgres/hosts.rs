@@ -7,10 +7,10 @@ use crate::Result;
 use crate::hosts::{Announced, Announcement, HostInfo, HostRecord, Hosts};
 use sexton_domain::time::Timestamp;
 
-use super::acts::act;
 use super::errors::Step;
 use super::rows::{instant, small, to_int};
 use super::tx::Tx;
+use super::tx_actions::act;
 use super::{PostgresStore, loss, read};
 
 #[async_trait]

@@ -23,13 +23,13 @@ use tracing::{debug, info, warn};
 use crate::Result;
 use sexton_domain::time::Timestamp;
 
+use super::counter_changes::{CounterChanges, LATEST_SUCCESS};
 use super::day::Day;
 use super::errors::{Failure, Remedy, Step, translate};
 use super::history::TIME;
 use super::planner::READS_ALL_ROWS;
 use super::rows::state;
 use super::schema::{ATTEMPT_NUMBERS, RUN_NUMBERS};
-use super::tally::{CounterChanges, LATEST_SUCCESS};
 use super::tx::Tx;
 use super::{PostgresStore, read};
 use crate::codes::LAST_OUTCOME;

@@ -2,7 +2,7 @@
 //! planner thinks of a table. A table of live runs may have ten rows now and a million in a minute, long before it is
 //! analyzed again. All settings are here, and each has its reason; docs/design/0009 has the measurements.
 //!
-//! The statements themselves do the rest: `r.id = ANY (ARRAY[n.id])` leaves no way but the index (`over.rs`), and
+//! The statements themselves do the rest: `r.id = ANY (ARRAY[n.id])` leaves no way but the index (`archive.rs`), and
 //! `state + 0` keeps the planner from taking an index of all waiting runs for the one of the wanted rows.
 //!
 //! **Scope.** The pool's connections have the settings, as options of their start. The listener's connection, and those

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use const_format::formatcp;
 use tokio_postgres::Row;
 
+use super::archive::{ArchiveColumns, moving};
+use super::counter_changes::CounterChanges;
 use super::errors::Step;
-use super::over::{ArchiveColumns, moving};
 use super::rows::{instant, maybe_instant, state, text, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::CounterChanges;
 use super::tasks;
 use super::tx::Tx;
 use crate::codes::WAITING;

@@ -11,11 +11,11 @@ use crate::{ROW_BYTES, Retention};
 use sexton_domain::run::{ClaimKey, RunId, RunState};
 use sexton_domain::time::Timestamp;
 
+use super::counter_changes::{CounterChanges, LATEST_SUCCESS};
 use super::day::day_after;
 use super::errors::Step;
 use super::rows::{code, state, to_int, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::{CounterChanges, LATEST_SUCCESS};
 use super::tx::Tx;
 
 /// Runs (or entries, or schedules) that are deleted in one transaction. One wait for the disk, and one search, serves

@@ -10,10 +10,10 @@ use crate::Result;
 use crate::published::{PluginKey, Plugins, Publish, PublishedPlugin, TOLD_FOR, parts};
 use sexton_domain::time::Timestamp;
 
-use super::acts::act;
 use super::errors::Step;
 use super::rows::{instant, name, number, to_sql};
 use super::tx::Tx;
+use super::tx_actions::act;
 use super::{PostgresStore, read};
 
 #[async_trait]

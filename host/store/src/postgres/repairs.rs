@@ -10,9 +10,9 @@ use crate::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
 use sexton_domain::time::Timestamp;
 
 use super::PostgresStore;
-use super::acts::act;
 use super::errors::Step;
 use super::tx::Tx;
+use super::tx_actions::act;
 
 #[async_trait]
 impl Repairs for PostgresStore {

@@ -17,13 +17,13 @@ use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 
+use super::archive::{ArchiveColumns, moving};
+use super::batcher::Work;
+use super::counter_changes::{self, CounterChanges};
 use super::errors::Step;
-use super::lane::Work;
-use super::over::{ArchiveColumns, moving};
 use super::policies;
 use super::rows::{code, text, to_int, to_sql};
 use super::schema::NOT_OVER;
-use super::tally::{self, CounterChanges};
 use super::tasks::{self, intern};
 use super::tx::Tx;
 
@@ -271,7 +271,7 @@ async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     (tx.hints.runs, tx.hints.changes) = (true, true);
     let (rows, sums) = (Columns::of(wanted), tally.columns(tx));
     let insert = plain_sql();
-    tx.commit_with(&[(&insert, &rows.params()), (tally::WRITE, &sums.params())]).await?;
+    tx.commit_with(&[(&insert, &rows.params()), (counter_changes::WRITE, &sums.params())]).await?;
     Ok(())
 }
 

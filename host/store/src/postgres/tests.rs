@@ -17,7 +17,7 @@ use crate::cache::Cache as _;
 use crate::claims::Claims as _;
 use crate::history::History as _;
 use crate::locks::Locks as _;
-use crate::postgres::acts::act;
+use crate::postgres::tx_actions::act;
 use crate::runs::Runs as _;
 use crate::schedules::Schedules as _;
 use crate::tasks::Tasks as _;
@@ -282,7 +282,7 @@ async fn a_lock_name_that_no_run_holds_or_waits_for_is_deleted() {
 }
 
 // This test notices a statement that goes through all live runs, whatever made the planner do so. The statistics with
-// which it once chose an index of a task's runs for that (see `over.rs`) could not be made by hand.
+// which it once chose an index of a task's runs for that (see `archive.rs`) could not be made by hand.
 #[tokio::test]
 async fn many_waiting_runs_are_still_found_by_number_after_planning_without_any() {
     let database = Database::new().await;

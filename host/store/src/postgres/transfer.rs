@@ -12,10 +12,10 @@ use crate::transfer::{Bound, Counters, End, Key, Kind, Page, Progress, Transfer,
 use crate::{Result, Store, StoreError};
 use sexton_domain::time::Timestamp;
 
-use super::acts::act;
 use super::connect::Connector;
 use super::errors::{Step, translate};
 use super::tx::Tx;
+use super::tx_actions::act;
 use super::{PostgresOptions, PostgresStore, read};
 
 impl PostgresStore {

@@ -15,7 +15,7 @@ pub(crate) const SET_BACK: Duration = Duration::from_secs(60);
 /// Returns the later of the run that is `known` and another one: by instant, not by number, because a run that was made
 /// earlier may end later. Of two with one instant the later made counts.
 ///
-/// PostgreSQL's sums follow this rule within a lane (`postgres/tally.rs`). Of several lanes the later instant counts, so
+/// PostgreSQL's sums follow this rule within a lane (`postgres/counter_changes.rs`). Of several lanes the later instant counts, so
 /// that after a clock was set back by more than a moment an older run may count until the clock has caught up.
 pub(crate) fn later(known: Option<RunAt>, other: RunAt) -> RunAt {
     let by_instant = |(run, at): RunAt| (at, run);

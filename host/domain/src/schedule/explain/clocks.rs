@@ -4,7 +4,7 @@ use chrono::DateTime;
 use chrono_tz::Tz;
 
 use super::Mark;
-use crate::schedule::local::{self, LocalInstants, shown};
+use crate::schedule::local_instants::{self, LocalInstants, shown};
 use crate::schedule::plan::MILLISECOND;
 use crate::schedule::{Crontab, Dst, Plan, Trigger, dst};
 use crate::time::Timestamp;
@@ -70,7 +70,7 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
         |from: Timestamp, until: Timestamp| plan.next_after(from.minus(MILLISECOND)).is_some_and(|next| next <= until);
     let made_up = match (crontab.follows_clock(), crontab.dst()) {
         (true, _) => {
-            let day = |date| local::day_start(plan.zone, date);
+            let day = |date| local_instants::day_start(plan.zone, date);
             fires(day(clock.date())?, day(clock.date().succ_opt()?)?.minus(MILLISECOND))
         }
         (false, Dst::Vixie) => fires(change, change),
@@ -83,7 +83,7 @@ fn left_out(plan: &Plan<'_>, crontab: &Crontab, after: Timestamp, at: Timestamp)
 /// comes twice.
 fn day_in_gap(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
     let interval = plan.interval().filter(|interval| interval.is_on_calendar())?;
-    let (meant, clock) = (interval.wall_time(interval.number_until(at))?, local::local(plan.zone, at)?);
+    let (meant, clock) = (interval.wall_time(interval.number_until(at))?, local_instants::local(plan.zone, at)?);
     if meant == clock {
         return fold(plan, at);
     }
@@ -98,7 +98,7 @@ fn skipped_by(zone: Tz, change: i64) -> Option<std::ops::Range<i64>> {
 
 /// Returns a mark if the clock shows the time of `at` twice.
 fn fold(plan: &Plan<'_>, at: Timestamp) -> Option<Mark> {
-    let clock = local::local(plan.zone, at)?;
+    let clock = local_instants::local(plan.zone, at)?;
     let LocalInstants::Twice(first, second) = shown(plan.zone, clock)? else { return None };
     let other = if at == first { second } else { first };
     let both = plan.next_after(other.minus(MILLISECOND)) == Some(other);

@@ -7,7 +7,7 @@ use chrono::{Datelike, Days, NaiveDate};
 use super::clocks::left_out_until;
 use super::{Mark, mark, prose};
 use crate::schedule::plan::MILLISECOND;
-use crate::schedule::{Plan, local};
+use crate::schedule::{Plan, local_instants};
 
 /// The most fires of a day that are counted one by one: every minute of a day of 25 hours.
 const COUNTED: u32 = 1500;
@@ -72,8 +72,8 @@ fn end_line(text: &mut String) {
 
 fn day(plan: &Plan<'_>, date: NaiveDate) -> Day {
     let nothing = Day { fires: 0, uncounted: false, odd: None };
-    let end = date.checked_add_days(Days::new(1)).and_then(|next| local::day_start(plan.zone, next));
-    let (Some(start), Some(end)) = (local::day_start(plan.zone, date), end) else { return nothing };
+    let end = date.checked_add_days(Days::new(1)).and_then(|next| local_instants::day_start(plan.zone, next));
+    let (Some(start), Some(end)) = (local_instants::day_start(plan.zone, date), end) else { return nothing };
     let mut after = start.minus(MILLISECOND);
     if let Some(all) = plan.interval().filter(|all| !all.is_on_calendar()) {
         let before = plan.timing.start.map_or(after, |from| after.max(from.minus(MILLISECOND)));

@@ -12,7 +12,7 @@ use async_task::Runnable;
 use crate::attempt::Lane;
 use sexton_domain::task::Name;
 
-use super::turn::GuestTask;
+use super::guest_task::GuestTask;
 
 pub(super) type Job = Runnable<Arc<GuestTask>>;
 
@@ -196,7 +196,7 @@ impl Queues {
 
 #[cfg(test)]
 mod tests {
-    use super::super::turn::{FRESH, QUANTUM};
+    use super::super::guest_task::{FRESH, QUANTUM};
     use std::collections::HashMap;
 
     use super::*;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::added::{DueSchedule, FireAdded, FireScheduleOutcome, ScheduleProgress};
+use crate::postgres::counter_changes::CounterChanges;
 use crate::postgres::errors::Step;
 use crate::postgres::rows::{instant, name, number, to_sql};
 use crate::postgres::runs::make;
-use crate::postgres::tally::CounterChanges;
 use crate::postgres::tasks;
 use crate::postgres::tx::Tx;
 use crate::rules::added::{self as rules, Firing as Decision};

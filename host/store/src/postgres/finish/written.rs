@@ -12,11 +12,11 @@ use super::attempts::{self, Attempts};
 use super::ended::{Ended, Held};
 use super::{TaskStanding, of_row};
 use crate::codes::{RUNNING, WAITING, outcome_code, state_code};
+use crate::postgres::archive::{ArchiveColumns, moving};
+use crate::postgres::counter_changes::{self, CounterChanges};
 use crate::postgres::errors::Step;
-use crate::postgres::over::{ArchiveColumns, moving};
 use crate::postgres::rows::{code, state, text, to_int, to_sql};
 use crate::postgres::schema::NOT_OVER;
-use crate::postgres::tally::{self, CounterChanges};
 use crate::postgres::tasks::STANDING_COLUMNS;
 use crate::postgres::tx::{Ask, Tx};
 use crate::rules::finish as rules;
@@ -253,7 +253,7 @@ pub(super) async fn rest(tx: &mut Tx, ended: &[Ended<'_>], tally: &CounterChange
     let mut asks: Vec<Ask<'_>> = vec![
         (RELEASES[0], &runs),
         (RELEASES[1], &runs),
-        (tally::WRITE, &sums),
+        (counter_changes::WRITE, &sums),
         (WAITING_OF_TASKS, &tasks),
         (attempts::WRITE, &attempts),
     ];

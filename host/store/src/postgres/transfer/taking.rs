@@ -6,10 +6,10 @@ use tokio_postgres::Row;
 
 use crate::codes::{cause_code, outcome_code, state_code};
 use crate::postgres::cache::Sums;
+use crate::postgres::counter_changes::CounterChanges;
 use crate::postgres::errors::Step;
 use crate::postgres::rows::{code, to_int, to_sql};
 use crate::postgres::schema::NOT_OVER;
-use crate::postgres::tally::CounterChanges;
 use crate::postgres::tasks::intern;
 use crate::postgres::tx::Tx;
 use crate::transfer::{

@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 
 use crate::Result;
 
+use super::batcher::{Batcher, Work};
 use super::errors::{self, Step};
-use super::lane::{Batcher, Work};
 use super::locks;
 use super::tx::Tx;
 
