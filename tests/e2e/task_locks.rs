@@ -142,7 +142,7 @@ fn a_guest_has_all_of_its_time_however_long_its_run_waited_for_the_lock() {
     assert_eq!((state(&answer), outcome(&answer), attempts(&answer).len()), ("succeeded", "succeeded", 1), "{answer}");
 }
 
-/// A task under the lock `ledger` that holds it until it is told to end.
+/// A task under the lock `ledger` that holds it until its guest hears that it must end.
 const HEEDFUL: &str = "[tasks.heedful]\nlock = { name = \"ledger\" }\n[tasks.heedful.limits]\ndeadline = \"2m\"\n\
     [tasks.heedful.grants]\nhttp = [\"127.0.0.1:1\"]\n";
 

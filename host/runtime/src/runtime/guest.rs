@@ -381,8 +381,8 @@ fn most_component_handles(memory: u64) -> usize {
     usize::try_from((memory / 16 / BYTES).clamp(LEAST, MOST)).expect("at most a hundred thousand")
 }
 
-/// Returns the instant at which an attempt ends at the latest if its guest is started now. What came before, such as the
-/// wait for the lock of its task, is no part of the guest's time.
+/// Returns the instant at which an attempt ends at the latest if its guest is started now. The time before, such as the
+/// wait for the lock of its task, is no part of the guest's.
 pub(super) fn deadline(order: &Order) -> Instant {
     // In virtual time this only ends a guest that the real world keeps waiting.
     let limit = order.task.limits.deadline + order.handle.sleeper().map_or(Duration::ZERO, |_| REAL_PATIENCE);
