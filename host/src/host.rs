@@ -111,8 +111,8 @@ impl Host {
         })
     }
 
-    /// Stops in three steps: starts nothing new; waits up to `grace` for attempts under way, which are told if they can
-    /// receive it; interrupts the rest.
+    /// Stops in three steps: starts nothing new, also of attempts that wait for their guest's start; waits up to `grace`
+    /// for attempts under way, which are told if they can receive it; interrupts the rest.
     ///
     /// An interrupted run waits for the next host, and the attempt does not count against it. `hurry` ends the grace.
     pub async fn stop(self, grace: Duration, hurry: impl Future<Output = ()>) {
@@ -122,9 +122,7 @@ impl Host {
         if under_way > 0 {
             info!(runs = under_way, "Waiting up to {grace:?} for {under_way} run(s)");
         }
-        for handle in self.live.all() {
-            handle.announce_shutdown();
-        }
+        self.live.announce_shutdown();
         let idle = async { drop(count.wait_for(|runs| *runs == 0).await) };
         let waited = Instant::now();
         let all_over = tokio::select! {
@@ -271,7 +269,7 @@ mod tests {
 
         host.stop(Duration::ZERO, std::future::pending()).await;
 
-        assert_eq!(attempt.stopped(), Some(Stop::Shutdown));
+        assert_eq!(attempt.stopped(), Some(Stop::Returned), "its guest has not begun");
         assert!(runtime.has_shortened_waits(), "stacks of interrupted attempts may take a minute to be told");
     }
 

@@ -1,6 +1,7 @@
 //! Tests tasks whose runs hold a lock, with the real binary.
 
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -114,6 +115,93 @@ fn a_run_that_waits_for_the_lock_of_its_task_is_shown_as_waiting() {
     assert_eq!(host.output(waits), b"stdin in\n");
     assert!(attempts(&answer)[0]["accounts"]["lock_wait_us"].as_u64().unwrap() > 0, "{answer}");
     assert!(host.get("/v1/locks").to_string().contains(r#""locks":[]"#), "it is released");
+}
+
+/// Waits until a run waits for the lock of its task.
+fn waited_for(host: &Host) {
+    host.eventually("it waits", || {
+        (!list(&host.get("/v1/locks/graph")["locks"][0], "waiters").is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn a_guest_has_all_of_its_time_however_long_its_run_waited_for_the_lock() {
+    let limits = "[tasks.waits.limits]\ndeadline = \"2s\"\n";
+    let host = Host::with_plugins(&[
+        ("holder", "probe", &holder("holder", "exclusive")),
+        ("job", "program", &format!("{}{limits}", job("waits", ", wait = \"10m\""))),
+    ]);
+    let holder = held(&host, "holder");
+    let waits = host.trigger("waits", "in");
+    waited_for(&host);
+
+    std::thread::sleep(Duration::from_secs(3)); // longer than the deadline, which must not pass meanwhile
+    kill(&host, holder);
+    let answer = host.wait(waits);
+
+    assert_eq!((state(&answer), outcome(&answer), attempts(&answer).len()), ("succeeded", "succeeded", 1), "{answer}");
+}
+
+/// A task under the lock `ledger` that holds it until its guest hears that it must end.
+const HEEDFUL: &str = "[tasks.heedful]\nlock = { name = \"ledger\" }\n[tasks.heedful.limits]\ndeadline = \"2m\"\n\
+    [tasks.heedful.grants]\nhttp = [\"127.0.0.1:1\"]\n";
+
+#[test]
+fn a_run_that_waits_for_its_lock_does_not_begin_while_its_host_stops() {
+    let host = Host::with_plugins(&[
+        ("heedful", "heedful", HEEDFUL),
+        ("job", "program", &job("waits", ", wait = \"1h\"")),
+        ("next", "program", &job("next", ", wait = \"1h\"")),
+    ]);
+    let holder = host.trigger("heedful", r#"{"do": "listen"}"#);
+    host.eventually("the lock is held", || host.get("/v1/locks").to_string().contains("ledger").then_some(()));
+    let waits = ["waits", "next"].map(|task| host.trigger(task, "in"));
+    host.eventually("both wait", || {
+        (list(&host.get("/v1/locks/graph")["locks"][0], "waiters").len() == 2).then_some(())
+    });
+
+    host.signal("TERM");
+    let (content, log, directory) = host.ended();
+
+    assert!(content, "{log}");
+    // Without their plugins the runs go on to wait, so that their state is seen.
+    for plugin in ["job", "next"] {
+        std::fs::remove_file(directory.path().join(format!("plugins/{plugin}.wasm"))).unwrap();
+    }
+    let host = Host::start_in(directory);
+    assert_eq!(state(&host.get(&format!("/v1/runs/{holder}"))), "succeeded");
+    for run in waits {
+        let answer = host.get(&format!("/v1/runs/{run}"));
+        assert_eq!((state(&answer), attempts(&answer).len()), ("waiting", 1), "{answer}\n{log}");
+        assert_eq!(run_of(&answer)["failures"], 0, "{answer}");
+        let attempt = &attempts(&answer)[0];
+        assert_eq!(attempt["outcome"], "lost", "{attempt}");
+        assert_eq!(attempt["message"], "ended while it waited for lock `ledger`: its host takes no more runs");
+        assert_eq!((&attempt["log"]["text"], &attempt["stdout"]["text"]), (&"".into(), &"".into()), "{attempt}");
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_its_lock_goes_back_when_its_host_drains() {
+    let host = Host::with_plugins(&[
+        ("holder", "probe", &holder("holder", "exclusive")),
+        ("job", "program", &job("waits", ", wait = \"1h\"")),
+    ]);
+    let holder = held(&host, "holder");
+    let waits = host.trigger("waits", "in");
+    waited_for(&host);
+
+    assert_eq!(code(&host.cli(&["drain"])), 0);
+    host.eventually("it goes back", || (state(&host.get(&format!("/v1/runs/{waits}"))) == "waiting").then_some(()));
+    assert_eq!(state(&host.get(&format!("/v1/runs/{holder}"))), "running", "what has begun goes on");
+    kill(&host, holder);
+    let drained = host.cli(&["drain", "--wait"]);
+    assert!(String::from_utf8_lossy(&drained.stdout).ends_with("has nothing under way.\n"), "{drained:?}");
+    assert_eq!(state(&host.get(&format!("/v1/runs/{waits}"))), "waiting");
+
+    assert_eq!(code(&host.cli(&["drain", "--undo"])), 0);
+    let answer = host.wait(waits);
+    assert_eq!((state(&answer), run_of(&answer)["failures"].as_u64()), ("succeeded", Some(0)), "{answer}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) mod stack;
 mod usage;
 mod virtual_time;
 
+pub(crate) use handle::HowItEnds;
 pub use handle::{CancelReason, LogLine, RunHandle, Stop};
 pub use interrupt::{Interrupt, InterruptReason, RunEnd};
 pub use order::{Ended, Order};

@@ -67,7 +67,10 @@ pub(super) fn history(client: &Client, args: &CacheHistoryArgs, screen: &Screen)
     }
     screen.print(&table)?;
     match keep {
-        0 if screen.terminal => screen.line("\nNo earlier versions are kept: no manifest says `keep` for this key."),
+        0 if screen.terminal => screen.line(
+            "\nNo earlier versions are kept. `keep` in a task's manifest keeps them from the task's next write on, and \
+             `sexton cache set KEY VALUE --keep N` from that write on.",
+        ),
         _ => Ok(()),
     }
 }

@@ -24,9 +24,9 @@ pub enum Exit {
     Conflict = 6,
     /// The host ended because a part of it panicked that cannot be restarted.
     Broken = 7,
-    /// The run was skipped.
+    /// The run was skipped: another run has the lock of its task, or its overlap policy left it out.
     Skipped = 10,
-    /// The run was cancelled before an attempt of it was ended.
+    /// The run was cancelled while it waited: for its first attempt, or to be tried again.
     Cancelled = 11,
     /// The run was killed, or another took its place.
     Killed = 12,

@@ -82,7 +82,9 @@ impl Executor {
         let (ending, report) = ended.into_parts();
         let transition = match handle.stop_reason() {
             // The task is not at fault. It goes on with the next host, and the attempt does not count against it.
-            Some(Stop::Shutdown) if interrupted(handle, &ending) => Transition::Wait { run_at: now, failed: false },
+            Some(Stop::Shutdown | Stop::Returned) if interrupted(handle, &ending) => {
+                Transition::Wait { run_at: now, failed: false }
+            }
             _ => lifecycle::after(ending, claim.failures, &task.retry, self.runtime.jitter_fraction(claim.key), now),
         };
         let late = late(claim, task, &report);

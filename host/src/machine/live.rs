@@ -1,38 +1,74 @@
 //! Lists the attempts that are under way on this host.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
 
 use sexton_domain::run::{ClaimKey, RunId};
 use sexton_runtime::attempt::RunHandle;
 
-/// The attempts that are under way on this host, by run.
+/// The attempts that are under way on this host.
 #[derive(Debug, Default)]
 pub struct LiveRuns {
-    runs: Mutex<HashMap<RunId, Arc<RunHandle>>>,
-    count: tokio::sync::watch::Sender<usize>,
+    listed: Mutex<Listed>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    runs: HashMap<RunId, Arc<RunHandle>>,
+    /// Whether the host is draining.
+    draining: bool,
+    /// Whether the host shuts down.
+    stopping: bool,
 }
 
 impl LiveRuns {
-    /// Adds an attempt.
+    fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an attempt whose guest has not begun. If the host takes no more runs, the attempt ends at once.
     pub fn insert(&self, handle: Arc<RunHandle>) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        runs.insert(handle.key.run, handle);
-        self.count.send_replace(runs.len());
+        let mut listed = self.listed();
+        if listed.draining || listed.stopping {
+            handle.return_unless_begun();
+        }
+        listed.runs.insert(handle.key.run, handle);
+        self.count.send_replace(listed.runs.len());
     }
 
     /// Removes an attempt. A later attempt at the same run stays.
     pub fn remove(&self, key: ClaimKey) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if runs.get(&key.run).is_some_and(|handle| handle.key == key) {
-            runs.remove(&key.run);
+        let mut listed = self.listed();
+        if listed.runs.get(&key.run).is_some_and(|handle| handle.key == key) {
+            listed.runs.remove(&key.run);
         }
-        self.count.send_replace(runs.len());
+        self.count.send_replace(listed.runs.len());
+    }
+
+    /// Sets whether the host is draining. While it is, attempts whose guest has not begun end, and their runs go back to
+    /// the store.
+    pub fn set_draining(&self, draining: bool) {
+        let mut listed = self.listed();
+        listed.draining = draining;
+        if draining {
+            listed.runs.values().for_each(|handle| handle.return_unless_begun());
+        }
+    }
+
+    /// Notifies the guests that can be notified of the shutdown of the host. From now on attempts whose guest has not
+    /// begun end, and their runs go back to the store.
+    pub fn announce_shutdown(&self) {
+        let mut listed = self.listed();
+        listed.stopping = true;
+        listed.runs.values().for_each(|handle| handle.announce_shutdown());
     }
 
     /// Returns the attempt at `run` that is under way here, if there is one.
     pub fn get(&self, run: RunId) -> Option<Arc<RunHandle>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+        self.listed().runs.get(&run).cloned()
     }
 
     /// Ends those of `ended` that are under way here, because the run `by` takes their place. Other hosts learn it from
@@ -45,11 +81,11 @@ impl LiveRuns {
 
     /// Returns all attempts.
     pub fn all(&self) -> Vec<Arc<RunHandle>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.listed().runs.values().cloned().collect()
     }
 
     /// Returns a receiver of the number of attempts.
-    pub fn count(&self) -> tokio::sync::watch::Receiver<usize> {
+    pub fn count(&self) -> watch::Receiver<usize> {
         self.count.subscribe()
     }
 }
@@ -71,5 +107,25 @@ mod tests {
 
         let stopped = handles.map(|handle| handle.stopped());
         assert_eq!(stopped, [Some(Stop::Killed("replaced by run 4".into())), None]);
+    }
+
+    #[test]
+    fn a_host_that_drains_or_stops_begins_no_attempt() {
+        let live = LiveRuns::default();
+        let handles = [1, 2, 3, 4].map(|run| handle(first_claim(run), task_key("a")));
+        let insert = |at: usize| live.insert(Arc::clone(&handles[at]));
+
+        insert(0);
+        live.set_draining(true);
+        insert(1);
+        live.set_draining(false);
+        insert(2);
+        let drained = handles.each_ref().map(|handle| handle.stopped());
+        live.announce_shutdown();
+        insert(3);
+        let stopped = handles.each_ref().map(|handle| handle.stopped());
+
+        assert_eq!(drained, [Some(Stop::Returned), Some(Stop::Returned), None, None]);
+        assert_eq!(stopped, [const { Some(Stop::Returned) }; 4]);
     }
 }

@@ -101,12 +101,17 @@ impl Membership {
         let host = &self.host.name;
         match draining {
             true if self.duty.set(Duty::Draining) => {
+                self.live.set_draining(true);
                 info!(host.name = %host, "Draining: this host takes no runs until `sexton drain {host} --undo`, or the next start");
             }
-            false if self.duty.set(Duty::Up) => {
-                info!(host.name = %host, "No longer draining: this host takes runs again")
+            true => {}
+            false => {
+                // Before the duty, so that no run that is claimed because of it goes back.
+                self.live.set_draining(false);
+                if self.duty.set(Duty::Up) {
+                    info!(host.name = %host, "No longer draining: this host takes runs again");
+                }
             }
-            _ => {}
         }
     }
 
@@ -189,7 +194,11 @@ mod tests {
 
         rig.membership.store.set_draining("box", true).await.unwrap();
         rig.membership.look().await;
-        assert_eq!(duty.now(), Duty::Draining);
+        assert_eq!(
+            (duty.now(), rig.attempt.stopped()),
+            (Duty::Draining, Some(Stop::Returned)),
+            "its guest never began"
+        );
         rig.membership.look().await;
         assert_eq!(rig.known().await.0, 2, "and a claim that is on its way");
         drop((claim, attempt));
@@ -198,7 +207,7 @@ mod tests {
 
         rig.membership.store.set_draining("box", false).await.unwrap();
         rig.membership.look().await;
-        assert_eq!((duty.now(), rig.attempt.stopped()), (Duty::Up, None));
+        assert_eq!(duty.now(), Duty::Up);
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ mod hints;
 pub mod history;
 pub mod hosts;
 mod latest;
+mod leftovers;
 pub mod locks;
 mod loss;
 mod migrations;

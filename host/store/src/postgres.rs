@@ -61,6 +61,7 @@ use self::listen::Listener;
 use self::runs::Enqueueing;
 use self::shared::{LastRotation, Shared, TaskIds};
 use self::tx_actions::TxActions;
+use crate::leftovers::Leftovers;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::task::TaskKey;
 
@@ -158,6 +159,7 @@ impl PostgresStore {
             pool,
             tasks: TaskIds::default(),
             turned: LastRotation::default(),
+            leftovers: Leftovers::default(),
             listener: Listener::start(connector, &options.schema, opened, Arc::clone(&hints)),
             hints,
             commits: AtomicU64::new(0),

@@ -55,6 +55,7 @@ use self::checkpoint::Checkpoints;
 use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
+use crate::leftovers::Leftovers;
 use sexton_system::supervisor::{AfterPanic, Supervisor};
 
 use super::{Result, StoreError};
@@ -64,6 +65,7 @@ use super::{Result, StoreError};
 pub struct SqliteStore {
     path: PathBuf,
     board: Arc<Board>,
+    leftovers: Leftovers,
     readers: Option<Readers>,
     commands: Option<Sender<Box<dyn Command>>>,
     writer: Option<JoinHandle<()>>,
@@ -112,6 +114,7 @@ impl SqliteStore {
         Ok(Arc::new(Self {
             path,
             board,
+            leftovers: Leftovers::default(),
             readers: Some(readers),
             commands: Some(commands),
             writer: Some(writer),

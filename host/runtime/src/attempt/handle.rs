@@ -29,6 +29,8 @@ pub enum Stop {
     Killed(String),
     /// The host shuts down and does not wait longer.
     Shutdown,
+    /// The host takes no more runs, and the guest had not begun.
+    Returned,
     /// Another host has the claim now.
     ClaimLost,
     /// The guest was idle for as long as it may be.
@@ -96,6 +98,15 @@ fn idle_in_virtual_time(handle: &Arc<RunHandle>, sleeper: &Arc<Sleeper>, limit: 
             idle_in_virtual_time(&handle, &again, limit);
         }
     });
+}
+
+/// The reasons for which a guest is ended, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HowItEnds {
+    /// The steps by which it is ended; all zero if it cannot be notified.
+    pub(crate) ladder: Ladder,
+    /// The time for which it may be idle.
+    pub(crate) idle: Option<Duration>,
 }
 
 /// A line of a run's log.
@@ -180,13 +191,31 @@ impl RunHandle {
         }
     }
 
-    /// Notes that the guest begins, which is ended by the steps of `ladder`. `symbolizer` explains its component, which
-    /// has this digest.
-    pub(crate) fn guest_started(&self, symbolizer: &Arc<dyn Symbolizer>, digest: &Arc<str>, ladder: Ladder) {
-        // A guest begins only once.
-        let _ = self.ladder.set(ladder);
+    /// Notes that the guest begins. `symbolizer` explains its component, which has this digest.
+    pub(crate) fn guest_started(
+        self: &Arc<Self>,
+        symbolizer: &Arc<dyn Symbolizer>,
+        digest: &Arc<str>,
+        ends: HowItEnds,
+    ) {
         self.sampler.guest_started(symbolizer, digest);
-        self.usage.acts();
+        self.begin(ends);
+    }
+
+    /// Begins to count the time for which the guest may be idle, and notes that it has begun.
+    pub(crate) fn begin(self: &Arc<Self>, ends: HowItEnds) {
+        if let Some(limit) = ends.idle {
+            self.usage.pulse.begin(self.sleeper().cloned());
+            if let Some(sleeper) = self.sleeper() {
+                // On this thread, because in virtual time nothing may come between the guest's start and its watch.
+                idle_in_virtual_time(self, sleeper, limit);
+            }
+        }
+        // A guest begins only once.
+        let _ = self.ladder.set(ends.ladder);
+        if ends.idle.is_some() {
+            self.ends.notify_waiters();
+        }
     }
 
     /// Puts the attempt into virtual `time`, of which it may take `limit`.
@@ -211,31 +240,24 @@ impl RunHandle {
         self.ladder.get().copied().unwrap_or_default()
     }
 
-    /// Sets the steps by which the guest of a test is ended.
-    #[cfg(test)]
-    pub(crate) fn has_ladder(&self, ladder: Ladder) {
-        self.ladder.set(ladder).expect("a test sets them once");
-    }
-
     /// Returns the time by the clock of the attempt.
     fn now(&self) -> Instant {
         self.sleeper().map_or_else(Instant::now, |sleeper| sleeper.now())
     }
 
-    /// Ends the attempt once its guest has been idle for `limit`. Completes never; dropping it ends the watch.
+    /// Ends the attempt once its guest has begun and then been idle for `limit`. Completes never; dropping it ends the
+    /// watch.
     pub(crate) async fn watch_idle(self: &Arc<Self>, limit: Duration) -> Infallible {
-        self.usage.pulse.begin(self.sleeper().cloned());
-        match self.sleeper() {
-            Some(sleeper) => idle_in_virtual_time(self, &Arc::clone(sleeper), limit),
-            None => {
-                loop {
-                    match self.usage.pulse.left(limit) {
-                        Duration::ZERO => break,
-                        left => tokio::time::sleep(left).await,
-                    }
+        self.once(|handle| handle.ladder.get().map(drop)).await;
+        // In virtual time the clock calls.
+        if self.sleeper().is_none() {
+            loop {
+                match self.usage.pulse.left(limit) {
+                    Duration::ZERO => break,
+                    left => tokio::time::sleep(left).await,
                 }
-                self.ask_to_end(Stop::Idle);
             }
+            self.ask_to_end(Stop::Idle);
         }
         std::future::pending().await
     }
@@ -250,7 +272,7 @@ impl RunHandle {
             Stop::Killed(_) => CancelReason::Killed,
             Stop::Shutdown => CancelReason::Shutdown,
             Stop::Idle => CancelReason::Idle,
-            Stop::ClaimLost => {
+            Stop::Returned | Stop::ClaimLost => {
                 self.stop(why);
                 return Duration::ZERO;
             }
@@ -263,10 +285,21 @@ impl RunHandle {
         self.ask(CancelReason::Replaced, Stop::Killed(format!("replaced by run {by}")))
     }
 
-    /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later.
+    /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later. An attempt whose
+    /// guest has not begun ends at once, because a guest that begins in a shutdown would only be interrupted.
     pub fn announce_shutdown(&self) {
+        self.return_unless_begun();
         if !self.ladder().end.is_zero() {
             self.note(EndRequest { wish: CancelReason::Shutdown, why: Stop::Shutdown, told: true });
+        }
+    }
+
+    /// Ends the attempt if its guest has not begun, so that its run goes back to the store.
+    ///
+    /// A guest that begins at this moment is interrupted in its first milliseconds, and its run goes back as well.
+    pub fn return_unless_begun(&self) {
+        if self.ladder.get().is_none() {
+            self.stop(Stop::Returned);
         }
     }
 
@@ -353,7 +386,9 @@ impl RunHandle {
     pub fn stop(&self, why: Stop) {
         match &why {
             Stop::Killed(_) => self.note(EndRequest { wish: CancelReason::Killed, why: why.clone(), told: false }),
-            Stop::Shutdown => self.note(EndRequest { wish: CancelReason::Shutdown, why: why.clone(), told: false }),
+            Stop::Shutdown | Stop::Returned => {
+                self.note(EndRequest { wish: CancelReason::Shutdown, why: why.clone(), told: false });
+            }
             Stop::Idle => self.note(EndRequest { wish: CancelReason::Idle, why: why.clone(), told: false }),
             // A lost claim is not a request, and no outcome of the attempt is stored.
             Stop::ClaimLost => {}
@@ -439,130 +474,4 @@ impl RunHandle {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testkit::{first_claim, task_key};
-
-    /// Creates a handle for a guest that has `grace`.
-    fn handle(grace: Duration) -> Arc<RunHandle> {
-        let handle = RunHandle::new(first_claim(1), task_key("probe"), 0);
-        handle.has_ladder(Ladder { end: grace, ..Ladder::default() });
-        Arc::new(handle)
-    }
-
-    const GRACE: Duration = Duration::from_millis(50);
-
-    fn killed(why: &str) -> Stop {
-        Stop::Killed(why.to_owned())
-    }
-
-    #[tokio::test]
-    async fn a_guest_is_notified_first_and_interrupted_after_its_grace() {
-        let handle = handle(GRACE);
-        let start = Instant::now();
-
-        assert_eq!(handle.ask_to_end(killed("enough")), GRACE);
-
-        assert_eq!((handle.cancel_requested().await, handle.stopped()), (CancelReason::Killed, None));
-        handle.stops().await;
-        assert_eq!(handle.stopped(), Some(killed("enough")));
-        assert!(start.elapsed() >= GRACE);
-    }
-
-    #[tokio::test]
-    async fn a_guest_that_cannot_be_notified_or_has_lost_its_claim_is_interrupted_at_once() {
-        let deaf = handle(Duration::ZERO);
-        assert_eq!(deaf.ask_to_end(killed("enough")), Duration::ZERO);
-        assert_eq!((deaf.stopped(), deaf.cancel_reason()), (Some(killed("enough")), None));
-
-        let lost = handle(GRACE);
-        assert_eq!(lost.ask_to_end(Stop::ClaimLost), Duration::ZERO);
-        assert_eq!((lost.stopped(), lost.cancel_reason(), lost.stop_reason()), (Some(Stop::ClaimLost), None, None));
-    }
-
-    #[tokio::test]
-    async fn a_kill_overrides_a_shutdown_in_either_order() {
-        for first in [true, false] {
-            let handle = handle(GRACE);
-            if first {
-                handle.ask_to_end(killed("enough"));
-            }
-            handle.announce_shutdown();
-            if !first {
-                assert_eq!(handle.cancel_reason(), Some(CancelReason::Shutdown));
-                handle.ask_to_end(killed("enough"));
-            }
-            assert_eq!(
-                (handle.cancel_reason(), handle.stop_reason()),
-                (Some(CancelReason::Killed), Some(killed("enough")))
-            );
-            handle.stops().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn an_announced_shutdown_does_not_interrupt_and_a_kill_without_grace_does() {
-        let handle = handle(GRACE);
-
-        handle.announce_shutdown();
-        assert_eq!((handle.stopped(), handle.stop_reason()), (None, Some(Stop::Shutdown)));
-        handle.stop(killed("now"));
-
-        assert_eq!((handle.stopped(), handle.stop_reason()), (Some(killed("now")), Some(killed("now"))));
-    }
-
-    #[tokio::test]
-    async fn a_replaced_run_is_notified_and_killed() {
-        let handle = handle(GRACE);
-
-        handle.replace(RunId(9));
-
-        assert_eq!(
-            (handle.cancel_reason(), handle.stop_reason()),
-            (Some(CancelReason::Replaced), Some(killed("replaced by run 9")))
-        );
-    }
-
-    #[tokio::test]
-    async fn a_guest_is_asked_and_asked_once_more_and_interrupted_when_its_ladder_says() {
-        let ms = Duration::from_millis;
-        let handle = Arc::new(RunHandle::new(first_claim(1), task_key("probe"), 0));
-        handle.has_ladder(Ladder { ask: ms(20), insist: Some(ms(40)), end: ms(60) });
-        let start = Instant::now();
-
-        assert_eq!(handle.ask_to_end(killed("enough")), ms(60));
-
-        assert_eq!((handle.cancel_reason(), handle.stop_reason()), (None, Some(killed("enough"))));
-        assert_eq!(handle.cancel_requested().await, CancelReason::Killed);
-        assert!(start.elapsed() >= ms(20));
-        handle.insisted().await;
-        assert!(start.elapsed() >= ms(40));
-        assert_eq!(handle.stops().await, killed("enough"));
-        assert!(start.elapsed() >= ms(60) && handle.ends_at().unwrap() >= start + ms(60));
-    }
-
-    #[tokio::test]
-    async fn an_idle_guest_is_ended_and_an_active_one_is_not() {
-        let limit = Duration::from_millis(50);
-        let [idle, active] = [handle(Duration::ZERO), handle(Duration::ZERO)];
-        let watches = futures_util::future::join(idle.watch_idle(limit), active.watch_idle(limit));
-        let acting = async {
-            while idle.stopped().is_none() {
-                active.usage.add_sent(1);
-                tokio::task::yield_now().await;
-            }
-        };
-
-        // Acting comes first, so that no guest becomes idle because the machine stands still.
-        futures_util::future::select(pin!(acting), pin!(watches)).await;
-
-        assert_eq!((idle.stopped(), active.stopped()), (Some(Stop::Idle), None));
-    }
-
-    #[test]
-    fn a_guest_is_interrupted_at_once_if_there_is_no_timer() {
-        let handle = handle(GRACE);
-        assert_eq!(handle.ask_to_end(killed("enough")), Duration::ZERO);
-        assert_eq!(handle.stopped(), Some(killed("enough")));
-    }
-}
+mod tests;

@@ -34,6 +34,7 @@ pub enum InterruptReason {
     #[error("{}", match .0 {
         Stop::Killed(reason) => format!("killed: {reason}"),
         Stop::Shutdown => "the host is shutting down".to_owned(),
+        Stop::Returned => "its host takes no more runs".to_owned(),
         Stop::ClaimLost => "its claim is lost".to_owned(),
         Stop::Idle => "it is idle".to_owned(),
     })]

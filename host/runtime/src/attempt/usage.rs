@@ -144,10 +144,16 @@ impl Usage {
         Duration::from_nanos(self.lock_wait_ns.load(Ordering::Relaxed))
     }
 
-    /// Adds bytes that the guest received.
+    /// Adds bytes that the guest received. No bytes are no activity.
     pub(crate) fn add_received(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.acts();
+        self.passed(&self.bytes_in, bytes);
+    }
+
+    fn passed(&self, sum: &AtomicU64, bytes: usize) {
+        if bytes > 0 {
+            sum.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.acts();
+        }
     }
 
     /// Notes that the guest sent or received something, so that it is not idle.
@@ -155,10 +161,25 @@ impl Usage {
         self.pulse.beats();
     }
 
-    /// Adds bytes that the guest sent.
+    /// Returns when the guest last sent or received something, if it has a limit of idle time.
+    #[cfg(test)]
+    pub(crate) fn last_activity(&self) -> Option<Instant> {
+        self.pulse.last()
+    }
+
+    /// Notes that the guest waits for its turn from now on, which is no idle time.
+    pub(crate) fn queues(&self) {
+        self.pulse.queues();
+    }
+
+    /// Notes that the guest has its turn from `now` on.
+    pub(crate) fn has_turn(&self, now: Instant) {
+        self.pulse.has_turn(now);
+    }
+
+    /// Adds bytes that the guest sent. No bytes are no activity.
     pub(crate) fn add_sent(&self, bytes: usize) {
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.acts();
+        self.passed(&self.bytes_out, bytes);
     }
 
     /// Shows that the guest waits in `call` for `what`, until the guard is dropped.

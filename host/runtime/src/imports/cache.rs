@@ -260,7 +260,7 @@ impl ImportsCtx {
     /// Returns the entry as guests see it.
     fn shown(&self, entry: store::Entry) -> Entry {
         let age = self.services.clock.now().since(entry.set_at);
-        self.handle.usage.add_received(entry.value.len());
+        self.count_received(&entry);
         Entry {
             value: entry.value,
             version: entry.version,

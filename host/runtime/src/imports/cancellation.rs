@@ -121,7 +121,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::attempt::Stop;
+    use crate::attempt::{HowItEnds, Stop};
     use crate::imports::testing::{World, grants};
     use sexton_domain::task::{Ladder, Limits, Task};
 
@@ -132,7 +132,7 @@ mod tests {
         let ladder = Ladder { end: Duration::from_secs(20), ..Ladder::default() };
         let limits = Limits { ladder, ..Limits::default() };
         guest.ctx.task = Arc::new(Task { limits, ..Task::clone(&guest.ctx.task) });
-        guest.order.handle.has_ladder(ladder);
+        guest.order.handle.begin(HowItEnds { ladder, idle: None });
         assert_eq!(guest.imports().time_left().unwrap(), None);
 
         guest.order.handle.ask_to_end(Stop::Idle);

@@ -303,8 +303,7 @@ impl ImportsCtx {
     async fn value(&self, key: &str, in_call: &'static str) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         self.check_key(key)?;
         let entry = self.read_entry(key, in_call).await?;
-        self.handle.usage.add_received(entry.as_ref().map_or(0, |entry| entry.value.len()));
-        Ok(entry.map(|entry| (entry.version, entry.value)))
+        Ok(entry.inspect(|entry| self.count_received(entry)).map(|entry| (entry.version, entry.value)))
     }
 
     async fn set_value(&mut self, key: String, value: Vec<u8>, in_call: &'static str) -> Result<(), StoreError> {

@@ -134,6 +134,7 @@ impl ImportsCtxView<'_> {
         match made {
             Ok(run) => {
                 ctx.handle.usage.add_sent(bytes);
+                ctx.handle.usage.acts(); // also without an input
                 Ok(run.to_string())
             }
             Err(refused) => Err(ctx.refused(refused, &name, in_call)),

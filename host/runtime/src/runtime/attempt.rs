@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attempt::{Ended, Order};
+use crate::attempt::{Ended, HowItEnds, Order};
 use sexton_domain::run::{Accounts, Outcome, Report};
 use sexton_domain::task::Ladder;
 use sexton_domain::time::Timestamp;
@@ -27,7 +27,8 @@ pub(super) async fn attempt(
 ) -> Ended {
     let started_at = env.services.clock.now();
     let ladder = if prepared.supports_cancellation() { order.task.limits.ladder } else { Ladder::default() };
-    order.handle.guest_started(&env.symbolizer, prepared.digest(), ladder);
+    let ends = HowItEnds { ladder, idle: order.task.limits.idle };
+    order.handle.guest_started(&env.symbolizer, prepared.digest(), ends);
     let guest = Guest::new(&env, &order, prepared.kind(), &turn);
     let mut store = match guest.into_store(&env.engine, &order) {
         Ok(store) => store,

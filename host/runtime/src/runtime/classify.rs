@@ -238,6 +238,9 @@ fn interrupted(cut: Interruption, place: &str, limits: &Limits) -> Verdict {
         Interruption::Over(InterruptReason::Stopped(Stop::Shutdown)) => {
             Verdict::other(Outcome::Lost, format!("ended {place}: the host was shut down"))
         }
+        Interruption::Over(InterruptReason::Stopped(Stop::Returned)) => {
+            Verdict::other(Outcome::Lost, format!("ended {place}: its host takes no more runs"))
+        }
         Interruption::Over(InterruptReason::Stopped(Stop::ClaimLost)) => {
             Verdict { claim_lost: true, ..Verdict::other(Outcome::Lost, format!("ended {place}: its claim was lost")) }
         }

@@ -305,7 +305,7 @@ impl Guest {
             guest.turn.calls();
             seen.handle.sampler.enters_call(now);
         }
-        let affordable = (seen.spent + seen.cost) * BUDGET <= now.saturating_duration_since(seen.handle.started);
+        let affordable = (seen.spent + seen.cost) * BUDGET <= now.saturating_duration_since(guest.turn.came);
         let wanted = seen.handle.sampler.wants_sample(now);
         if yields && wanted {
             Self::shows_where_it_yields(store, now);
@@ -381,13 +381,14 @@ fn most_component_handles(memory: u64) -> usize {
     usize::try_from((memory / 16 / BYTES).clamp(LEAST, MOST)).expect("at most a hundred thousand")
 }
 
-/// Returns the instant at which an attempt ends at the latest.
+/// Returns the instant at which an attempt ends at the latest if its guest is started now. The time before, such as the
+/// wait for the lock of its task, is no part of the guest's.
 pub(super) fn deadline(order: &Order) -> Instant {
     // In virtual time this only ends a guest that the real world keeps waiting.
     let limit = order.task.limits.deadline + order.handle.sleeper().map_or(Duration::ZERO, |_| REAL_PATIENCE);
     // A deadline beyond what the clock can represent is as good as ten years.
     let far = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
-    order.handle.started + limit.min(far)
+    Instant::now() + limit.min(far)
 }
 
 impl WasiView for Guest {

@@ -111,7 +111,7 @@ impl Lanes {
     {
         let shared = Arc::clone(&self.shared);
         let schedule = WithInfo(move |job: Job, info: async_task::ScheduleInfo| {
-            job.metadata().queued_by(info.woken_while_running);
+            job.metadata().queues(info.woken_while_running);
             shared.push(job, info.woken_while_running);
         });
         let (job, task) = Builder::new().propagate_panic(true).metadata(turn).spawn(move |_| future, schedule);

@@ -246,7 +246,7 @@ pub struct Retry {
 /// Limits of one attempt: the deadline and grace in milliseconds, the others in bytes and numbers.
 #[derive(Clone, Debug, Serialize)]
 pub struct LimitsShape {
-    /// The time from the start of the attempt to its end.
+    /// The time from the start of the guest to its end.
     pub deadline_ms: u64,
     /// The time for which it may send and receive nothing; `None` if there is no such bound.
     #[serde(skip_serializing_if = "Option::is_none")]

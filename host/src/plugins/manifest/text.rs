@@ -155,7 +155,7 @@ pub(super) struct TaskText {
     /// Retries of failed attempts.
     #[schemars(with = "Option<RetryText>")]
     pub(super) retry: Option<Spanned<RetryText>>,
-    /// Limits of one attempt. Every limit has a finite default.
+    /// Limits of one attempt. Every limit but `idle` has a finite default.
     #[serde(default)]
     pub(super) limits: LimitsText,
     /// Limits of all runs of the task together. Default: no bound.
@@ -183,12 +183,12 @@ pub(super) struct RetryText {
     pub(super) jitter: Option<Of<Number<0, 1>>>,
 }
 
-/// Limits of one attempt. All of them are on, finite, and in force before the guest's first instruction.
+/// Limits of one attempt. All but `idle` are on, finite, and in force before the guest's first instruction.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct LimitsText {
-    /// Time from start to end of an attempt, host calls and waits included. An attempt that is still in progress
-    /// then ends as `timed-out`. Default: "60s".
+    /// Time from the start of the guest to its end, host calls and waits included; the wait for `lock` is no part of
+    /// it. An attempt that is still in progress then ends as `timed-out`. Default: "60s".
     pub(super) deadline: Option<Of<Period<1, YEAR_MS>>>,
     /// Time from the notice that a run must end to its interruption, for components that can hear of it. It lies
     /// within the deadline, which never moves; "0s" interrupts at once. Default: "1s".

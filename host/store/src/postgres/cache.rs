@@ -34,6 +34,9 @@ impl Sums {
 
     /// Writes the changes, for tenants whose rows are locked.
     pub(super) async fn write(&self, tx: &Tx) -> Step<()> {
+        if self.tenants.is_empty() {
+            return Ok(()); // and no tasks, whose tenants are counted, too
+        }
         let tenants: Vec<&String> = self.tenants.keys().collect();
         let bytes: Vec<i64> = self.tenants.values().copied().collect();
         tx.execute(
@@ -213,12 +216,14 @@ pub(super) async fn delete(tx: &mut Tx, key: &CacheKey, claim: Option<ClaimKey>,
             &[&key.tenant.as_str(), &key.key.as_bytes()],
         )
         .await?;
-    let Some(row) = row else { return Ok(false) };
     let mut usage = Sums::default();
-    usage.count(key.tenant.as_str(), row.get(1), -row.get::<_, i64>(0));
+    if let Some(row) = &row {
+        usage.count(key.tenant.as_str(), row.get(1), -row.get::<_, i64>(0));
+    }
+    // Also without an entry, because an older program leaves the versions of one that it deletes.
     versions::delete_all(tx, &[key.tenant.as_str()], &[key.key.as_bytes()], &mut usage).await?;
     usage.write(tx).await?;
-    Ok(maybe_instant(&row, 2).is_none_or(|at| at > now))
+    Ok(row.is_some_and(|row| maybe_instant(&row, 2).is_none_or(|at| at > now)))
 }
 
 /// Locks the rows of tenants whose entries will be changed, in the order of all transactions.

@@ -62,6 +62,11 @@ impl Runs for PostgresStore {
         while act!(self.acts, [], |tx| published::prune(tx, now))? > 0 {}
         while act!(self.acts, [], |tx| cache::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
         while act!(self.acts, [], |tx| versions::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
+        let page = read!(self, |tx| versions::page(tx, self.shared.leftovers.after()))?;
+        let left_over = Arc::new(self.shared.leftovers.take(&page));
+        if !left_over.is_empty() {
+            act!(self.acts, [left_over], |tx| versions::delete_leftovers(tx, &left_over))?;
+        }
         while act!(self.acts, [], |tx| locks::forget(tx))? == locks::PIECE {}
         let turn = partitions::rotate(self, oldest, now).await?;
         if turn.busy {

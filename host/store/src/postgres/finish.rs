@@ -200,7 +200,7 @@ fn tally(ended: &[Ended<'_>]) -> CounterChanges {
             change.bytes += one.bytes;
         }
         match one.entered {
-            entered if rules::is_result(entered, one.outcome) => change.succeeded(one.claim.run, one.ended_at),
+            entered if rules::is_result(entered, Some(one.outcome)) => change.succeeded(one.claim.run, one.ended_at),
             RunState::Failed => change.failed(one.ended_at),
             _ => {}
         }

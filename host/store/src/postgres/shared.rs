@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use deadpool_postgres::Pool;
 
 use crate::hints::{HintSet, Hints};
+use crate::leftovers::Leftovers;
 use sexton_domain::task::TaskKey;
 
 use super::day::Day;
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) tasks: TaskIds,
     pub(super) turned: LastRotation,
+    /// Finds versions of cache entries that are left over.
+    pub(super) leftovers: Leftovers,
     pub(super) hints: Arc<Hints>,
     /// Sends hints to the other hosts.
     pub(super) listener: Listener,

@@ -7,6 +7,7 @@ use super::cache::{self, Sums, enter, lock_tenants};
 use super::errors::Step;
 use super::rows::{instant, maybe_instant, number, small, to_sql};
 use super::tx::Tx;
+use crate::leftovers::PAGE;
 use crate::rules::cache::{self as rules, Keeping, KeptVersion};
 use crate::{CacheKey, CacheRestore, Entry, EntryHistory, MOST_KEPT, VersionInfo, WriteOutcome};
 use sexton_domain::time::Timestamp;
@@ -94,12 +95,41 @@ pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Times
             &[&now, &tenants, &limit],
         )
         .await?;
-    if !gone.is_empty() {
-        let mut usage = Sums::default();
-        take_off(&gone, &mut usage);
-        usage.write(tx).await?;
-    }
+    let mut usage = Sums::default();
+    take_off(&gone, &mut usage);
+    usage.write(tx).await?;
     Ok(gone.len() as u64)
+}
+
+/// Returns the next versions after `after`, each with whether it is left over.
+pub(super) async fn page(tx: &Tx, after: i64) -> Step<Vec<(i64, bool)>> {
+    let rows = tx
+        .query(
+            "SELECT v.version, e.keep IS NULL FROM (SELECT version, tenant, key FROM entry_versions \
+             WHERE version > $1 ORDER BY version LIMIT $2) v \
+             LEFT JOIN entries e ON e.tenant = v.tenant AND e.key = v.key ORDER BY v.version",
+            &[&after, &to_sql(PAGE)],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Deletes those of `versions` that are left over.
+pub(super) async fn delete_leftovers(tx: &mut Tx, versions: &[i64]) -> Step<()> {
+    let rows = tx.query("SELECT DISTINCT tenant FROM entry_versions WHERE version = ANY($1)", &[&versions]).await?;
+    let tenants: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lock_tenants(tx, &tenants).await?;
+    let gone = tx
+        .query(
+            "DELETE FROM entry_versions v WHERE v.version = ANY($1) AND v.tenant = ANY($2) AND NOT EXISTS \
+             (SELECT FROM entries e WHERE e.tenant = v.tenant AND e.key = v.key AND e.keep IS NOT NULL) \
+             RETURNING v.tenant, v.writer, octet_length(v.key)::bigint + octet_length(v.value)",
+            &[&versions, &tenants],
+        )
+        .await?;
+    let mut usage = Sums::default();
+    take_off(&gone, &mut usage);
+    usage.write(tx).await
 }
 
 /// Takes the bytes of rows (tenant, writer, bytes) off `usage`.

@@ -32,10 +32,10 @@ pub(crate) fn is_failure(transition: &Transition) -> bool {
     matches!(transition, Transition::Fail | Transition::HoldBack | Transition::Wait { failed: true, .. })
 }
 
-/// Returns whether the end makes the run's output the task's result. A run that was skipped has none, even if it counts as
-/// a success.
-pub(crate) fn is_result(entered: RunState, outcome: Outcome) -> bool {
-    entered == RunState::Succeeded && outcome != Outcome::Skipped
+/// Returns whether a run that is in `state` because of `outcome` may be the task's result. A run that was skipped has no
+/// output, even if it counts as a success.
+pub(crate) fn is_result(state: RunState, outcome: Option<Outcome>) -> bool {
+    state == RunState::Succeeded && outcome != Some(Outcome::Skipped)
 }
 
 /// Returns the message of the run. A host that learned of a kill through the store does not know its reason, nor does a

@@ -147,13 +147,16 @@ pub(super) fn delete(w: &mut Writing, key: &CacheKey, claim: Option<ClaimKey>, n
     if let Some(claim) = claim {
         held(&w.conn, claim)?;
     }
-    let Some(found) = find(&w.conn, key, now)? else { return Ok(false) };
-    w.conn
-        .prepare_cached("DELETE FROM entries WHERE tenant = ?1 AND key = ?2")?
-        .execute(params![key.tenant.as_str(), key.key])?;
-    count(&w.conn, key.tenant.as_str(), found.writer, -rules::size(key, found.bytes))?;
+    let found = find(&w.conn, key, now)?;
+    if let Some(found) = found {
+        w.conn
+            .prepare_cached("DELETE FROM entries WHERE tenant = ?1 AND key = ?2")?
+            .execute(params![key.tenant.as_str(), key.key])?;
+        count(&w.conn, key.tenant.as_str(), found.writer, -rules::size(key, found.bytes))?;
+    }
+    // Also without an entry: versions may be left over.
     versions::delete_all(&w.conn, key.tenant.as_str(), &key.key)?;
-    Ok(found.is_alive)
+    Ok(found.is_some_and(|found| found.is_alive))
 }
 
 /// Deletes up to `limit` expired entries, with their versions, of one tenant or of all. Returns their number.

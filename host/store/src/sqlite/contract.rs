@@ -61,6 +61,11 @@ impl Runs for SqliteStore {
         while self.write(move |w| Ok(published::prune(&w.conn, now)?)).await? > 0 {}
         while self.write(move |w| Ok(cache::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
         while self.write(move |w| Ok(versions::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
+        let after = self.leftovers.after();
+        let left_over = self.leftovers.take(&self.read(move |conn| versions::page(conn, after)).await?);
+        for piece in left_over.chunks(prune::PIECE).map(<[i64]>::to_vec) {
+            self.write(move |w| Ok(versions::delete_leftovers(&w.conn, &piece)?)).await?;
+        }
         let surplus = self.read(move |conn| prune::surplus(conn, &retention, now, prune::PIECE)).await?;
         if surplus.is_empty() {
             return Ok(0);

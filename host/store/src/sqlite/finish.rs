@@ -84,7 +84,7 @@ fn count_finish(w: &mut Writing, held: &Held, finish: &Finish, entered: RunState
     if entered.is_over() {
         row.bytes += held.bytes + bytes;
     }
-    if rules::is_result(entered, finish.report.outcome) {
+    if rules::is_result(entered, Some(finish.report.outcome)) {
         row.latest_success = Some(later(row.latest_success, (run, ended_at)));
     }
     if entered == RunState::Failed {

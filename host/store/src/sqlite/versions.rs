@@ -7,6 +7,7 @@ use super::claims::held;
 use super::errors::Step;
 use super::rows::{instant, maybe_instant, number, to_sql};
 use super::writer::Writing;
+use crate::leftovers::PAGE;
 use crate::rules::cache::{self as rules, Keeping, KeptVersion};
 use crate::{CacheKey, CacheRestore, Entry, EntryHistory, MOST_KEPT, VersionInfo, WriteOutcome};
 use sexton_domain::time::Timestamp;
@@ -77,6 +78,35 @@ pub(super) fn delete_expired(
         count(conn, tenant, *writer, -bytes)?;
     }
     Ok(gone.len())
+}
+
+/// Returns the next versions after `after`, each with whether it is left over.
+pub(super) fn page(conn: &Connection, after: i64) -> rusqlite::Result<Vec<(i64, bool)>> {
+    conn.prepare_cached(
+        "SELECT v.version, e.keep IS NULL FROM (SELECT version, tenant, key FROM entry_versions \
+         WHERE version > ?1 ORDER BY version LIMIT ?2) v \
+         LEFT JOIN entries e ON e.tenant = v.tenant AND e.key = v.key ORDER BY v.version",
+    )?
+    .query_map([after, to_sql(PAGE)], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// Deletes those of `versions` that are left over.
+pub(super) fn delete_leftovers(conn: &Connection, versions: &[i64]) -> rusqlite::Result<()> {
+    let mut delete = conn.prepare_cached(
+        "DELETE FROM entry_versions AS v WHERE version = ?1 AND NOT EXISTS \
+         (SELECT 1 FROM entries e WHERE e.tenant = v.tenant AND e.key = v.key AND e.keep IS NOT NULL) \
+         RETURNING tenant, writer, length(CAST(key AS BLOB)) + length(value)",
+    )?;
+    for version in versions {
+        let gone = delete
+            .query_row([version], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?)))
+            .optional()?;
+        if let Some((tenant, writer, bytes)) = gone {
+            count(conn, &tenant, writer, -bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// See [`crate::cache::Cache::cache_version`].

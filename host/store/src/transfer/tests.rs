@@ -1,6 +1,7 @@
 //! Tests moves between two SQLite files. PostgreSQL's tests move into that store and back, with the same helpers.
 
 pub(crate) mod cut_off;
+pub(crate) mod left_over;
 pub(crate) mod lived_in;
 
 use std::path::{Path, PathBuf};
@@ -113,6 +114,12 @@ async fn a_record_that_is_taken_again_changes_nothing() {
 #[tokio::test]
 async fn a_file_keeps_a_pause_of_its_own() {
     keeps_its_own_pause(&*empty().store).await;
+}
+
+#[tokio::test]
+async fn versions_that_are_left_over_in_a_file_go_with_their_key_or_are_pruned() {
+    left_over::go_with_their_key(&*empty().store).await;
+    left_over::are_pruned_and_no_others_are(&*empty().store).await;
 }
 
 /// Takes in a pause for a store that has one already.

@@ -69,6 +69,12 @@ impl ImportsCtx {
         self.until.run_until_ended(in_call, read).await?.map_err(|error| failure(error, in_call))
     }
 
+    /// Counts an entry that the guest receives. An empty one is something, too.
+    pub(in crate::imports) fn count_received(&self, entry: &store::Entry) {
+        self.handle.usage.add_received(entry.value.len());
+        self.handle.usage.acts();
+    }
+
     /// Writes the entry of a key that was checked and returns its new version. It expires after `expires_in`
     /// milliseconds.
     pub(in crate::imports) async fn write_entry(
@@ -147,7 +153,11 @@ impl ImportsCtx {
     /// Returns the new version of an entry, or the guest's error if it was not written.
     fn written(&mut self, written: store::Result<WriteOutcome>, in_call: &'static str) -> EntryResult<u64> {
         match written {
-            Ok(WriteOutcome::Yes(version)) => Ok(version),
+            Ok(WriteOutcome::Yes(version)) => {
+                // Also if the guest sent nothing: a version that is restored, or an empty value.
+                self.handle.usage.acts();
+                Ok(version)
+            }
             Ok(WriteOutcome::Conflict) => Err(EntryError::Conflict.into()),
             Err(error) => {
                 self.log_if_full(&error);

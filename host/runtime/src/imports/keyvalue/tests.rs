@@ -1,5 +1,9 @@
 //! Tests the cache through WASI's interfaces, on a real store.
 
+use std::time::Duration;
+
+use crate::attempt::HowItEnds;
+use crate::imports::bindings::sexton::task::cache::Host as HostCache;
 use crate::imports::testing::{Guest, SplitTrap as _, World, grants, soon};
 
 use super::*;
@@ -42,6 +46,35 @@ async fn the_only_bucket_is_the_tenants_cache() {
     assert!(exists.unwrap());
     soon(HostBucket::delete(&mut guest.imports(), again(&bucket), "a".to_owned())).await.split_trap().unwrap().unwrap();
     assert_eq!(get(&mut guest, &bucket, "a").await, None);
+}
+
+#[tokio::test]
+async fn both_interfaces_of_the_cache_tell_activity_alike() {
+    let world = World::new();
+    let mut guest = world.guest().await;
+    let bucket = open(&mut guest).await;
+    let handle = std::sync::Arc::clone(&guest.order.handle);
+    handle.begin(HowItEnds { idle: Some(Duration::from_secs(3600)), ..HowItEnds::default() });
+    let mut last = handle.usage.last_activity();
+    let mut acted = || std::mem::replace(&mut last, handle.usage.last_activity()) != handle.usage.last_activity();
+
+    assert_eq!(get(&mut guest, &bucket, "a").await, None);
+    assert!(!acted(), "there is no entry");
+    assert!(soon(HostCache::get(&mut guest.imports(), "a".to_owned())).await.split_trap().unwrap().unwrap().is_none());
+    assert!(!acted(), "there is no entry");
+    set(&mut guest, &bucket, "a", b"").await.unwrap();
+    assert!(acted(), "an entry is written");
+    let write = HostCache::set(&mut guest.imports(), "a".to_owned(), Vec::new(), None).await;
+    let version = write.split_trap().unwrap().unwrap();
+    assert!(acted(), "an entry is written");
+    assert_eq!(get(&mut guest, &bucket, "a").await, Some(Vec::new()));
+    assert!(acted(), "an entry is read");
+    assert!(soon(HostCache::get(&mut guest.imports(), "a".to_owned())).await.split_trap().unwrap().unwrap().is_some());
+    assert!(acted(), "an entry is read");
+    assert!(soon(guest.imports().exists(again(&bucket), "a".to_owned())).await.split_trap().unwrap().unwrap());
+    assert!(!acted(), "nothing is read");
+    soon(HostCache::restore(&mut guest.imports(), "a".to_owned(), version)).await.split_trap().unwrap().unwrap();
+    assert!(acted(), "an entry is written");
 }
 
 #[tokio::test]

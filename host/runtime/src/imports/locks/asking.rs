@@ -18,6 +18,10 @@ use super::waits::{Place, WaitingRun};
 /// lost, so a release may be noticed this late; with a shorter time the store has more transactions.
 const POLL: Duration = Duration::from_millis(500);
 
+/// The longest time for which a run without patience lets others ask that were before it. It is much longer than the
+/// store takes to answer, and bounds the delay of a run that wants no delay.
+const OTHERS_ASK: Duration = Duration::from_secs(1);
+
 /// The answer to a request for a lock.
 #[derive(Debug)]
 pub(super) enum LockResponse {
@@ -72,15 +76,18 @@ impl Asking<'_> {
         // that wait.
         let place = self.services.lock_waits.enter(Arc::clone(lock), mode);
         let mut wait = None;
-        if !place.is_first() {
-            if at_end() {
-                return Ok(LockResponse::Held(None));
-            }
+        if !place.is_first() && !at_end() {
             wait = match self.begin_wait(&place) {
                 Ok(begun) => Some(begun),
                 Err(circle) => return Ok(LockResponse::Deadlock(circle)),
             };
-            if !self.until.within(patience, place.turn()).await {
+            self.until.within(patience, place.turn()).await;
+        }
+        if !place.is_first() {
+            // Runs before it that do not wait are gone in a moment, and may not have got the lock.
+            let moment = self.until.now() + OTHERS_ASK;
+            self.until.within(Some(moment), place.turn_unless_waited()).await;
+            if !place.is_first() {
                 return Ok(LockResponse::Held(None));
             }
         }

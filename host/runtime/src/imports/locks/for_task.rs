@@ -95,10 +95,11 @@ async fn ask(services: &Services, order: &Order, lock: &TaskLock) -> Result<Task
     let (mut left, mut again) = (lock.wait, ASK_AGAIN.0);
     loop {
         match ask_once(services, order, lock, left).await? {
-            Ok(answer) => return Ok(answer),
+            // The attempt may have been stopped while the store answered.
+            Ok(answer) => return order.handle.stopped().map_or(Ok(answer), |stop| Err(stopped(stop))),
             Err(StoreError::ClaimLost(_)) => {
                 order.handle.stop(Stop::ClaimLost);
-                return Err(Interrupt { why: InterruptReason::Stopped(Stop::ClaimLost), in_call: TASK_LOCK });
+                return Err(stopped(Stop::ClaimLost));
             }
             Err(error) => {
                 warn!(run.id = %run, task.name = %task, error = %error, "Cannot take lock `{}`, trying again in {again:?}", lock.name);
@@ -110,6 +111,10 @@ async fn ask(services: &Services, order: &Order, lock: &TaskLock) -> Result<Task
             }
         }
     }
+}
+
+fn stopped(stop: Stop) -> Interrupt {
+    Interrupt { why: InterruptReason::Stopped(stop), in_call: TASK_LOCK }
 }
 
 /// Asks for the lock for up to `wait`. If the store fails, the attempt does not have the lock, or has it until its end
@@ -214,6 +219,38 @@ mod tests {
 
         assert_eq!((killed.report().outcome, killed.report().message.as_deref()), (Outcome::Killed, Some("enough")));
         soon(second).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_run_that_does_not_wait_lets_others_ask_that_do_not_wait_either() {
+        let world = World::new();
+        let asks = world.services.lock_waits.enter(Arc::new(named("x")), LockMode::Exclusive);
+        let order = order(&world, Duration::ZERO, IfHeld::Skip).await;
+        let mut take = std::pin::pin!(take_for_task(&world.services, &order));
+        assert!(futures_util::poll!(take.as_mut()).is_pending());
+
+        drop(asks); // it did not get the lock
+
+        soon(take).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_run_that_waits_goes_back_when_its_host_shuts_down_and_leaves_the_queue() {
+        let world = World::new();
+        let holder = order(&world, Duration::ZERO, IfHeld::Skip).await;
+        take_for_task(&world.services, &holder).await.unwrap();
+        let order = order(&world, LONG, IfHeld::Skip).await;
+        let (services, waiter) = (Arc::clone(&world.services), order.clone());
+        let wait = tokio::spawn(async move { take_for_task(&services, &waiter).await });
+        eventually(|| world.services.lock_waits.waiting(&named("x")) == 1).await;
+
+        order.handle.announce_shutdown();
+        let ended = soon(wait).await.unwrap().unwrap_err();
+
+        assert_eq!((ended.ending(), ended.claim_lost), (&Ending::Other(Outcome::Lost), false));
+        let message = "ended while it waited for lock `x`: its host takes no more runs";
+        assert_eq!(ended.report().message.as_deref(), Some(message));
+        assert_eq!(world.services.lock_waits.waiting(&named("x")), 0);
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ pub(super) struct Queues {
 pub(super) struct Waiter {
     pub(super) mode: LockMode,
     in_front: bool,
-    /// Notified once, when `in_front` becomes true.
+    /// Notified when `in_front` becomes true; and when a run before this one begins to wait, unless this one waits.
     fronted: Arc<Notify>,
     /// Set once the run waits. A run that has just been let in to ask, or that has no patience, does not wait.
     pub(super) waits: Option<WaitingRun>,
@@ -134,6 +134,22 @@ impl Place {
         queues.by_lock.get(&self.lock).and_then(|queue| queue.get(&self.ticket)).is_some_and(|waiter| waiter.in_front)
     }
 
+    /// Returns whether a run before this place waits, rather than asking just now.
+    fn follows_a_waiting_run(&self) -> bool {
+        let queues = self.waits.queues();
+        queues
+            .by_lock
+            .get(&self.lock)
+            .is_some_and(|queue| queue.range(..self.ticket).any(|(_, before)| before.waits.is_some()))
+    }
+
+    /// Completes when it is this place's turn to ask, or as soon as a run before it waits.
+    pub async fn turn_unless_waited(&self) {
+        while !self.is_first() && !self.follows_a_waiting_run() {
+            self.fronted.notified().await;
+        }
+    }
+
     /// Completes when it is this place's turn to ask. May be dropped and called again.
     pub async fn turn(&self) {
         while !self.is_first() {
@@ -161,6 +177,11 @@ impl Place {
             held.entry(Arc::clone(lock)).or_default().push(holder);
         }
         waiter.waits = Some(who);
+        if let Some(queue) = by_lock.get(&self.lock) {
+            // Those that wait themselves take no notice of it.
+            let impatient = queue.range(self.ticket + 1..).filter(|(_, after)| after.waits.is_none());
+            impatient.for_each(|(_, after)| after.fronted.notify_one());
+        }
         match graph::circle(&queues, &self.lock, self.ticket) {
             None => Ok(()),
             Some(circle) => {
@@ -287,5 +308,29 @@ mod tests {
         drop(first);
 
         soon(told).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_run_that_does_not_wait_learns_that_one_before_it_does() {
+        let waits = Arc::new(LockWaits::default());
+        let first = waits.enter(Arc::new(named("a")), Exclusive);
+        let [second, third] = [Shared, Shared].map(|mode| waits.enter(Arc::new(named("a")), mode));
+        let who = WaitingRun {
+            run: RunId(1),
+            task: crate::testkit::name("a"),
+            since: Timestamp::from_millis(1),
+            holds: Vec::new(),
+        };
+        let mut turn = std::pin::pin!(second.turn_unless_waited());
+        assert!(futures_util::poll!(turn.as_mut()).is_pending(), "the first asks just now");
+
+        first.wait(who).unwrap();
+        soon(turn).await;
+        assert!(!second.is_first());
+        soon(third.turn_unless_waited()).await;
+
+        drop(first);
+        soon(third.turn_unless_waited()).await;
+        assert!(third.is_first());
     }
 }

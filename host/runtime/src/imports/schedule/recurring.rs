@@ -55,6 +55,9 @@ impl ImportsCtx {
             self.state::<Count>().0 = asked_before.saturating_add(1);
             self.handle.usage.add_sent(bytes);
         }
+        if added.is_ok() {
+            self.handle.usage.acts(); // also without an input
+        }
         added.map_err(|refused| self.schedule_refused(refused, ADD))
     }
 

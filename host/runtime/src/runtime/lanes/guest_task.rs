@@ -99,6 +99,7 @@ impl GuestTask {
         cpu_time::begin_turn(now);
         self.since.store(nanos(now.duration_since(self.came)), Ordering::Relaxed);
         self.ticked.store(false, Ordering::Relaxed);
+        self.handle.usage.has_turn(now);
     }
 
     /// Ends the guest's turn at `now`.
@@ -199,6 +200,12 @@ impl GuestTask {
     /// Returns whether the guest last stopped because it yielded: it was computing, not waiting.
     pub(in crate::runtime) fn yielded(&self) -> bool {
         self.yielded.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the guest is queued: because it yielded, or because its wait ended.
+    pub(super) fn queues(&self, yielded: bool) {
+        self.handle.usage.queues();
+        self.queued_by(yielded);
     }
 
     /// Notes whether the guest is queued because it yielded, or because its wait ended.

@@ -2,15 +2,18 @@
 
 use sexton_store::locks::Locks as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::attempt::{Ended, Order, Stop};
+use crate::runtime::lanes::GuestTask;
 use sexton_domain::lifecycle::Ending;
 use sexton_domain::run::Outcome;
 use sexton_domain::task::{Limits, Pattern, Task};
 use sexton_store::{LockKind, LockMode, LockName};
 
-use super::rig::{Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed, under_way};
+use super::rig::{
+    GUEST_THREADS, Rig, SLACK, component, limits, order, program, runner, sleeping, task, timed, under_way,
+};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 
@@ -75,6 +78,78 @@ async fn a_guest_that_sleeps_in_a_host_call_ends_at_its_deadline_and_says_where_
     let accounts = &ended.report().accounts;
     assert!(accounts.host > Duration::ZERO && accounts.host + accounts.queued > DEADLINE / 2, "{ended:?}");
     assert_eq!(ended.report().accounts.host_calls, 2, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_has_all_of_its_deadline_however_long_its_attempt_waited_before() {
+    let rig = Rig::new();
+    let task = Arc::new(Task { limits: short(), ..task() });
+    let prepared = rig.prepare(sleeping(), &task).await.unwrap();
+    let order = order(&task);
+    tokio::time::sleep(DEADLINE).await; // stands for a wait for the lock of the task
+
+    let (ended, took) = timed(rig.runtime.run(&prepared, order)).await;
+
+    assert!(took >= DEADLINE, "it ended after {took:?}: {ended:?}");
+}
+
+/// Keeps the threads that begin guests from their work, until what this returns is dropped.
+async fn keep_busy(rig: &Rig) -> Vec<std::sync::mpsc::Sender<()>> {
+    let mut holds = Vec::new();
+    for _ in 0..GUEST_THREADS {
+        let order = order(&Arc::new(task()));
+        let far = Instant::now() + Duration::from_secs(3600);
+        let turn = GuestTask::new(far, order.task.key.tenant.clone(), false, Arc::clone(&order.handle));
+        let ((hold, held), (begins, begun)) = (std::sync::mpsc::channel::<()>(), tokio::sync::oneshot::channel());
+        rig.runtime
+            .env
+            .lanes
+            .spawn(Arc::new(turn), async move {
+                begins.send(()).unwrap();
+                assert!(held.recv().is_err(), "it is dropped");
+            })
+            .detach();
+        begun.await.unwrap();
+        holds.push(hold);
+    }
+    holds
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_a_guest_thread_is_not_idle() {
+    let rig = Rig::new();
+    let limit = Duration::from_millis(20);
+    let task = Arc::new(Task { limits: Limits { idle: Some(limit), ..limits() }, ..task() });
+    let prepared = rig.prepare(program("", "i32.const 0"), &task).await.unwrap();
+    let busy = keep_busy(&rig).await;
+
+    let mut run = std::pin::pin!(rig.runtime.run(&prepared, order(&task)));
+    // Nothing tells that the guest is not ended, so there is many times the limit to do so.
+    assert!(tokio::time::timeout(limit * 10, run.as_mut()).await.is_err(), "it has no thread");
+    drop(busy);
+    let ended = run.await;
+
+    assert_eq!(ended.report().outcome, Outcome::Succeeded, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_waits_for_a_guest_thread_goes_back_at_a_shutdown() {
+    let rig = Rig::new();
+    let task = Arc::new(task());
+    let prepared = rig.prepare(sleeping(), &task).await.unwrap();
+    let busy = keep_busy(&rig).await;
+    let order = order(&task);
+    let handle = Arc::clone(&order.handle);
+    let mut run = std::pin::pin!(rig.runtime.run(&prepared, order));
+    assert!(futures_util::poll!(run.as_mut()).is_pending());
+
+    handle.announce_shutdown();
+    drop(busy);
+    let ended = run.await;
+
+    assert_eq!(ended.ending(), &Ending::Other(Outcome::Lost));
+    let message = "ended before a guest thread was free: its host takes no more runs";
+    assert_eq!(ended.report().message.as_deref(), Some(message));
 }
 
 #[tokio::test]

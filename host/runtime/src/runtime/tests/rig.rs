@@ -23,6 +23,9 @@ use sexton_system::clock::SystemClock;
 /// minute.
 pub(super) const SLACK: Duration = Duration::from_secs(20);
 
+/// The number of threads for guests that begin, and of those for guests that spin.
+pub(super) const GUEST_THREADS: usize = 2;
+
 /// A runtime, and the directory of its compiled code.
 pub(super) struct Rig {
     pub(super) runtime: Arc<Runtime>,
@@ -50,7 +53,7 @@ impl Rig {
         };
         let config = RuntimeConfig {
             code_cache: directory.path().join("code"),
-            guest_threads: 2,
+            guest_threads: GUEST_THREADS,
             slots: 128,
             max_memory: 512 << 20,
             tick: Duration::from_millis(5),

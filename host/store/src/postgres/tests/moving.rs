@@ -4,7 +4,7 @@ use crate::Store as _;
 use crate::hosts::{Announcement, HostRecord, Hosts};
 use crate::transfer::tests::cut_off::CutOff;
 use crate::transfer::tests::lived_in::{goes_on, live, shows};
-use crate::transfer::tests::{empty, keeps_its_own_pause, lived, moves, plan, take_all_again};
+use crate::transfer::tests::{empty, keeps_its_own_pause, left_over, lived, moves, plan, take_all_again};
 use crate::transfer::{End, MoveError, Plan, Transfer, move_all, without_nul};
 
 use super::*;
@@ -91,6 +91,12 @@ async fn a_record_that_a_database_takes_again_changes_nothing() {
     take_all_again(&*first.store, &*destination).await;
 
     assert_eq!(shows(&*destination).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_are_left_over_in_a_database_go_with_their_key_or_are_pruned() {
+    left_over::go_with_their_key(&*Database::new().await.end(End::Destination).await).await;
+    left_over::are_pruned_and_no_others_are(&*Database::new().await.end(End::Destination).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use crate::postgres::rows::{code, to_int, to_sql};
 use crate::postgres::schema::NOT_OVER;
 use crate::postgres::tasks::intern;
 use crate::postgres::tx::Tx;
+use crate::rules::finish::is_result;
 use crate::transfer::{
     AttemptRecord, ComponentRecord, EntryRecord, Page, PartRecord, PauseRecord, PluginRecord, RunRecord,
     ScheduleRecord, TaskRecord, VersionRecord,
@@ -265,7 +266,7 @@ async fn runs(tx: &mut Tx, records: &[RunRecord]) -> Step<()> {
         if one.state.is_over() {
             change.bytes += to_sql(one.bytes);
         }
-        if let (RunState::Succeeded, Some(at)) = (one.state, one.ended_at) {
+        if let Some(at) = one.ended_at.filter(|_| is_result(one.state, one.outcome)) {
             change.succeeded(one.id, at);
         }
         if let Some(at) = one.claimed_at {

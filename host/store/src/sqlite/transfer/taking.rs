@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use crate::rules::finish::is_result;
 use crate::rules::latest::later;
 use crate::sqlite::cache::count;
 use crate::sqlite::errors::Step;
@@ -252,7 +253,7 @@ fn count_in(w: &mut Writing, record: &RunRecord) {
         RunState::Running => {}
         RunState::Succeeded | RunState::Failed | RunState::Cancelled => row.bytes += to_sql(record.bytes),
     }
-    if let Some(ended_at) = record.ended_at.filter(|_| record.state == RunState::Succeeded) {
+    if let Some(ended_at) = record.ended_at.filter(|_| is_result(record.state, record.outcome)) {
         row.latest_success = Some(later(row.latest_success, (record.id, ended_at)));
     }
     if let Some(claimed_at) = record.claimed_at {

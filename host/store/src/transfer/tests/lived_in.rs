@@ -30,7 +30,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn task(text: &str) -> TaskKey {
+pub(super) fn task(text: &str) -> TaskKey {
     TaskKey { tenant: Name::default_tenant(), task: name(text) }
 }
 
@@ -126,6 +126,10 @@ async fn runs(store: &dyn Store) {
     make(store, NewRun::of(task("makes"), at(0), Cause::Demand)).await;
     let makes = claim(store, &task("makes")).await;
     finish(store, &makes, Transition::Succeed(Output::default()), report(Outcome::Succeeded, "")).await;
+    // A later run that counts as a success, and is no result.
+    make(store, NewRun::of(task("makes"), at(0), Cause::Demand)).await;
+    let skipped = claim(store, &task("makes")).await;
+    finish(store, &skipped, Transition::Succeed(Output::default()), report(Outcome::Skipped, "skipped")).await;
 
     make(store, NewRun::of(task("fails"), at(0), Cause::Demand)).await;
     let fails = claim(store, &task("fails")).await;
