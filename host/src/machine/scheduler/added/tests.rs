@@ -354,3 +354,20 @@ async fn a_thousand_schedules_that_are_always_due_hold_up_neither_another_nor_th
     stop.send(true).unwrap();
     tokio::time::timeout(sexton_testkit::PATIENCE, going).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn schedules_of_many_types_that_lead_to_one_task_share_its_input() {
+    let mut rig = Rig::new(CatchUp::Latest);
+    rig.has_route("a", "mail-*");
+    for n in 0..9 {
+        let target = Target::Type(name(&format!("mail-{n}")));
+        rig.add_for(target, &format!("k-{n}"), Trigger::Every(Duration::from_secs(60)), |_| {}).await;
+    }
+    assert_eq!(rig.scheduler.load(&mut rig.known).await, Loaded::All);
+    let slots = rig.known.timetable.take_due(at(60), 99);
+
+    let (tasks, routes) = (rig.scheduler.catalog.tasks(), rig.scheduler.catalog.routes());
+    let batch = Batch::of(&mut rig.known, (&tasks, &routes), slots, at(60));
+
+    assert_eq!((batch.fire.tasks.len(), batch.fire.due.len()), (1, 9));
+}
