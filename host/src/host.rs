@@ -81,11 +81,12 @@ impl Host {
             )
         })?;
         let address = listener.local_addr()?;
-        let parts = Arc::new(Parts::open(&config, address).await?);
+        let retention = watch::Sender::new(config.retention());
+        let parts = Arc::new(Parts::open(&config, address, retention.subscribe()).await?);
         let knobs = Knobs {
             rescan: watch::Sender::new(0),
             poll: watch::Sender::new(config.machine.poll),
-            retention: watch::Sender::new(config.retention()),
+            retention,
             tenants: Arc::clone(&parts.tenants),
         };
         let knobs = Arc::new(knobs);

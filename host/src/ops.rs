@@ -22,6 +22,9 @@ mod statistics;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
 
 pub use backfilling::{Backfill, BackfillRange, MOST_INSTANTS};
 pub use ending::{EndEffect, EndRun};
@@ -40,7 +43,7 @@ use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::tenant::Tenants;
 use sexton_domain::time::Clock;
 use sexton_runtime::catalog::Catalog;
-use sexton_store::{RunInfo, Store, StoreError, TaskState};
+use sexton_store::{Retention, RunInfo, Store, StoreError, TaskState};
 
 /// The operations of one host.
 #[derive(Clone, Debug)]
@@ -59,6 +62,10 @@ pub struct Ops {
     pub host: String,
     /// Whether this host takes runs.
     pub duty: Arc<HostDuty>,
+    /// The bounds of the history that is kept of each task.
+    pub retention: watch::Receiver<Retention>,
+    /// Bounds the tasks whose runs are summed up at the same time.
+    pub summing: Arc<Semaphore>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -139,7 +146,7 @@ pub enum OpError {
 pub type Result<T> = std::result::Result<T, OpError>;
 
 impl Ops {
-    /// Creates the operations of the host `host`, which has no attempt under way and takes runs.
+    /// Creates the operations of the host `host`, which has no attempt under way, takes runs, and keeps all history.
     pub fn new(
         host: String,
         store: Arc<dyn Store>,
@@ -148,7 +155,17 @@ impl Ops {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let budgets = Arc::new(Budgets::new(Arc::clone(&catalog), Arc::clone(&tenants), Arc::clone(&clock)));
-        Self { store, catalog, live: Arc::default(), budgets, tenants, host, duty: Arc::default(), clock }
+        let all = Retention { runs: u64::MAX, age: Duration::MAX, bytes: u64::MAX };
+        let retention = watch::channel(all).1;
+        let summing = Arc::new(Semaphore::new(statistics::AT_ONCE));
+        let (live, duty) = (Arc::default(), Arc::default());
+        Self { store, catalog, live, budgets, tenants, host, duty, retention, summing, clock }
+    }
+
+    /// Returns these operations for a host that keeps no more history than `retention`.
+    #[must_use]
+    pub fn with_retention(self, retention: watch::Receiver<Retention>) -> Self {
+        Self { retention, ..self }
     }
 
     /// Returns the state of the schedule and the latest runs of a task.

@@ -1,6 +1,7 @@
 //! Tests that a missing object is explained: a plugin in quarantine, one that was removed, a name that is almost right.
 
 use crate::harness::{Host, guest};
+use crate::pausing::does;
 
 fn said(host: &Host, args: &[&str]) -> String {
     let output = host.cli(args);
@@ -43,6 +44,12 @@ fn a_run_of_a_removed_plugin_shows_what_it_waits_for() {
     assert!(shown.contains(why), "{shown}");
     assert_eq!(listed["runs"][0]["why"], why, "{listed}");
     assert!(error.contains("there is no task `hello` any more: its plugin was removed"), "{error}");
+    let (kept, told) = does(&host, &["tasks", "hello"]);
+    assert!(told.contains("no plugin offers a task `hello` now; these are its latest runs that are kept"), "{told}");
+    assert!(kept.contains("waiting") && kept.contains(&run.to_string()), "{kept}");
+    let json: serde_json::Value = serde_json::from_str(&does(&host, &["tasks", "hello", "--json"]).0).unwrap();
+    assert_eq!(json["runs"][0]["id"], run, "{json}");
+    assert!(said(&host, &["tasks", "never"]).contains("there is no task `never`"));
 }
 
 #[test]

@@ -22,6 +22,8 @@ fn a_run_is_repeated_with_its_input_or_another_and_marked_with_what_it_repeats()
 
         let (same, _) = does(&host, &["rerun", &number, "--wait"]);
         let (other, _) = does(&host, &["rerun", &number, "--wait", "--input", r#"{"do": "echo", "value": "other"}"#]);
+        let empty = host.cli(&["rerun", &number, "--input", "", "--key", "empty"]);
+        assert!(empty.status.success(), "{empty:?}");
         let keyed =
             [does(&host, &["rerun", &number, "--key", "k"]).0, does(&host, &["rerun", &number, "--key", "k"]).0];
 
@@ -29,7 +31,9 @@ fn a_run_is_repeated_with_its_input_or_another_and_marked_with_what_it_repeats()
         assert!(keyed[0].ends_with(&format!("of `probe`, a rerun of run {run}.\n")), "{keyed:?}");
         assert!(keyed[1].ends_with("exists already for this key.\n"), "{keyed:?}");
         let reruns = children(&host, run);
-        assert_eq!(reruns.len(), 3, "{reruns:?}");
+        assert_eq!(reruns.len(), 4, "{reruns:?}");
+        let shown = host.get(&format!("/v1/runs/{}", reruns[2].1));
+        assert_eq!(shown["input"]["bytes"].as_u64().unwrap_or_default(), 0, "an empty input is another one: {shown}");
         assert!(reruns.iter().all(|(kind, _)| kind == "rerun"), "{reruns:?}");
         let shown = does(&host, &["show", &reruns[0].1.to_string()]).0;
         for part in [

@@ -1,5 +1,7 @@
 //! Tests the page for people who come from other schedulers: every line of a manifest that it shows is checked, and
-//! every command is run, in the order of the page, against a host.
+//! every command is run, in the order of the page, against a host. `effects` loads the manifests into one.
+
+mod effects;
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Tests many hosts on one database, with the real binary and a real PostgreSQL.
 
+mod backfills;
 mod clocks;
 mod outages;
 mod published;

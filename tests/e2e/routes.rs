@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sexton_testkit::postgres::{fresh_schema, shared};
 
 use crate::harness::{Host, Setup, guest, id, list, outcome};
+use crate::tenants::{acmes_when_over, add_acmes, trigger_acmes, with_acme};
 
 /// A task that does what its input says, sixteen at a time.
 fn task(name: &str, more: &str) -> String {
@@ -108,7 +109,7 @@ fn a_task_adds_lists_and_deletes_schedules_within_its_grant() {
         put(&host, "mailer", &task("mailer", ""));
         let add = |key: &str, task: &str, replace: bool| {
             let input = json!({"do": "echo", "value": "from a task"});
-            json!({"do": "add-schedule", "key": key, "task": task, "every-ms": 300, "input": input, "replace": replace})
+            json!({"do": "add-schedule", "key": key, "task": task, "every-ms": 1000, "input": input, "replace": replace})
         };
         said(&host, &["add", "of-a-person", "--task", "mailer", "--every", "1h"], 0);
 
@@ -129,6 +130,37 @@ fn a_task_adds_lists_and_deletes_schedules_within_its_grant() {
         let rest = said(&host, &["list"], 0);
         assert!(rest.contains("of-a-person") && !rest.contains("reminder"), "{rest}");
     }
+}
+
+#[test]
+fn two_tenants_have_a_schedule_each_under_the_same_key() {
+    let host = with_acme("");
+    put(&host, "mailer", &task("mailer", ""));
+    put(&host, "signup", &task("signup", ""));
+    let grants = task("mailer", "") + &task("signup", "");
+    add_acmes(&host, "both", "probe", &grants);
+    let add = |of: &[&str], every: &str| {
+        said(&host, &[of, &["schedule", "add", "k", "--task", "mailer", "--every", every]].concat(), 0)
+    };
+    let of_acme = ["--tenant", "acme"];
+    add(&[], "1h");
+    add(&of_acme, "2h");
+
+    let [own, acmes] =
+        ["", "?tenant=acme"].map(|query| host.get(&format!("/v1/schedules/k{query}"))["trigger"].clone());
+    let wish = json!({"do": "add-schedule", "key": "k", "task": "mailer", "every-ms": 1000, "input": {"do": "echo"}, "replace": true});
+    let taken = trigger_acmes(&host, "signup", &wish.to_string());
+    let taken = acmes_when_over(&host, taken);
+    said(&host, &[&of_acme[..], &["schedule", "delete", "k"]].concat(), 0);
+    let run = trigger_acmes(&host, "signup", &wish.to_string());
+    let added = acmes_when_over(&host, run);
+
+    assert_ne!(own, acmes);
+    assert_eq!((outcome(&taken), outcome(&added)), ("failed-permanent", "succeeded"), "{taken} {added}");
+    let [own_now, acmes_now] = ["", "?tenant=acme"].map(|query| host.get(&format!("/v1/schedules/k{query}")));
+    assert_eq!((&own_now["trigger"], &own_now["added_by"]), (&own, &Value::Null), "a tenant changes its own only");
+    assert_eq!(acmes_now["added_by"], "signup");
+    assert_eq!(done(&host, "signup", &json!({"do": "list-schedules"})), json!([]), "acme's is none of this tenant's");
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub(super) fn backfill(client: &Client, args: &BackfillArgs, screen: &Screen) ->
     }
     let from = args.from.as_deref().unwrap_or_default();
     let to = args.to.as_deref().map(|to| format!("&to={}", part(to))).unwrap_or_default();
-    let range = format!("?from={}{to}&at_once={}", part(from), args.at_once);
+    let forgotten = if args.also_forgotten { "&forgotten=true" } else { "" };
+    let range = format!("?from={}{to}&at_once={}{forgotten}", part(from), args.at_once);
     let json = client.post(&format!("{path}{range}&dry_run=true"), &[], &[])?;
     let plan: BackfillShape = decode(&json)?;
     if args.dry_run && args.list.json {
@@ -38,7 +39,7 @@ pub(super) fn backfill(client: &Client, args: &BackfillArgs, screen: &Screen) ->
         return screen.line("Nothing was made.");
     }
     // The instants of the answer, because words such as `now - 2 days` mean others by now.
-    let range = format!("?from={}&to={}&at_once={}", at(plan.from), at(plan.to), args.at_once);
+    let range = format!("?from={}&to={}&at_once={}{forgotten}", at(plan.from), at(plan.to), args.at_once);
     let json = client.post(&format!("{path}{range}"), &[], &[])?;
     if args.list.json {
         return screen.json(&json);
@@ -77,15 +78,25 @@ fn words(plan: &BackfillShape) -> String {
         1 => " 1 of these instants has a run already and is left out.".to_owned(),
         many => format!(" {many} of these instants have a run already and are left out."),
     };
+    let forgotten = plan.forgotten_until.filter(|_| plan.forgotten > 0).map(|until| {
+        let (count, until) = (plan.forgotten, local(until));
+        let then = match plan.also_forgotten {
+            true => "`--also-forgotten` includes them",
+            false => "no run is made for them without `--also-forgotten`",
+        };
+        format!(" {count} of these instants may have had a run, because runs for instants up to {until} were deleted; {then}.")
+    });
+    let forgotten = forgotten.unwrap_or_default();
     let span = match (plan.first, plan.last) {
         (Some(first), Some(last)) if first == last => format!(" 1 run, for {}.", local(first)),
         (Some(first), Some(last)) => {
             let going = if *at_once == 1 { "one at a time".to_owned() } else { format!("{at_once} at once") };
             format!(" {}, {going}: the first for {}, the last for {}.", runs(plan.runs), local(first), local(last))
         }
+        _ if plan.forgotten > 0 => " No run is made.".to_owned(),
         _ => " No run is missing.".to_owned(),
     };
-    format!("`{task}` was due {due} from {from} to {to}.{known}{span}")
+    format!("`{task}` was due {due} from {from} to {to}.{known}{forgotten}{span}")
 }
 
 fn runs(count: usize) -> String {
@@ -121,6 +132,9 @@ mod tests {
             at_once,
             instants,
             existing,
+            forgotten: 0,
+            forgotten_until: None,
+            also_forgotten: false,
             runs,
             first: (runs > 0).then(|| instant(i64::try_from(existing).expect("a small number"))),
             last: (runs > 0).then(|| instant(last)),
@@ -144,6 +158,17 @@ mod tests {
         assert!(said(2, 1, 1).contains("1 of these instants has a run already"));
         assert!(said(2, 0, 2).contains("2 runs, 2 at once"));
         assert!(said(1, 1, 1).ends_with("is left out. No run is missing."), "{}", said(1, 1, 1));
+        let until = Some(Timestamp::from_millis(1_800_000_000_000));
+        let some = BackfillShape { forgotten: 3, forgotten_until: until, runs: 20, ..plan(24, 1, 1) };
+        let left_out = words(&some);
+        assert!(
+            left_out.contains(" 3 of these instants may have had a run, because runs for instants up to "),
+            "{left_out}"
+        );
+        assert!(left_out.contains("no run is made for them without `--also-forgotten`. 20 runs, "), "{left_out}");
+        assert!(words(&BackfillShape { also_forgotten: true, ..some }).contains("`--also-forgotten` includes them."));
+        let all = BackfillShape { runs: 0, first: None, last: None, ..plan(3, 0, 1) };
+        assert!(words(&BackfillShape { forgotten: 3, forgotten_until: until, ..all }).ends_with(" No run is made."));
         let none = BackfillShape { instants: 0, existing: 0, ..plan(1, 1, 1) };
         assert!(words(&none).starts_with("`tick` was not due from "));
     }

@@ -201,11 +201,15 @@ pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<
     if let Some(before) = args.before {
         path.push_str(&format!("&before={before}"));
     }
-    let json = client.text(&path)?;
-    if args.list.json {
-        return screen.json(&json);
+    shown_runs(&client.text(&path)?, args.list, screen)
+}
+
+/// Shows a page of runs that the host has sent.
+pub(super) fn shown_runs(json: &str, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
+    if list.json {
+        return screen.json(json);
     }
-    let Runs { runs, next } = decode(&json)?;
+    let Runs { runs, next } = decode(json)?;
     if runs.is_empty() {
         return screen.line("There are no such runs.");
     }

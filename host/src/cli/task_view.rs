@@ -7,15 +7,19 @@ use comfy_table::Cell;
 
 use super::args::TasksArgs;
 use super::client::{Client, decode, part};
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use super::lists;
-use super::screen::{Screen, one_line};
+use super::screen::{Screen, eprint_line, one_line};
+use crate::http::api_types::runs::Runs;
 use crate::http::api_types::statistics::{ChangeKindShape, ChangeShape, SpreadShape, StatisticsShape};
 use crate::http::api_types::{TaskInTime, approximate};
 use sexton_domain::task::Name;
 
 /// The changes that are shown, the latest.
 const CHANGES: usize = 20;
+
+/// The runs that are shown of a task that no plugin offers now.
+const KEPT: usize = 20;
 
 pub(super) fn tasks(client: &Client, args: &TasksArgs, screen: &Screen) -> Result<(), CliError> {
     match &args.task {
@@ -25,16 +29,31 @@ pub(super) fn tasks(client: &Client, args: &TasksArgs, screen: &Screen) -> Resul
 }
 
 fn task(client: &Client, name: &Name, args: &TasksArgs, screen: &Screen) -> Result<(), CliError> {
-    let since = args.since.as_deref().map(|since| format!("?since={}", part(since))).unwrap_or_default();
-    let json = client.text(&format!("/v1/tasks/{}{since}", part(name.as_str())))?;
+    let since = args.since.as_deref().map(|since| format!("&since={}", part(since))).unwrap_or_default();
+    let json = match client.text(&format!("/v1/tasks/{}?statistics=true{since}", part(name.as_str()))) {
+        Err(error) if error.exit() == Exit::NotFound => return kept(client, name, args, screen, error),
+        answer => answer?,
+    };
     if args.list.json {
         return screen.json(&json);
     }
     let task: TaskInTime = decode(&json)?;
     screen.text(&about(&task, screen))?;
-    screen.text(&counts(&task.statistics, screen))?;
-    spreads(&task.statistics, screen)?;
-    changes(&task.statistics, screen)
+    let Some(sums) = &task.statistics else { return Ok(()) };
+    screen.text(&counts(sums, screen))?;
+    spreads(sums, screen)?;
+    changes(sums, screen)
+}
+
+/// Shows the latest runs of a task that no plugin offers now. Runs outlive their plugin; if none is kept, it is the
+/// error that says so.
+fn kept(client: &Client, name: &Name, args: &TasksArgs, screen: &Screen, missing: CliError) -> Result<(), CliError> {
+    let json = client.text(&format!("/v1/runs?limit={KEPT}&task={}", part(name.as_str())))?;
+    if decode::<Runs>(&json)?.runs.is_empty() {
+        return Err(missing);
+    }
+    eprint_line(&format!("note: no plugin offers a task `{name}` now; these are its latest runs that are kept"));
+    lists::shown_runs(&json, args.list, screen)
 }
 
 fn about(task: &TaskInTime, screen: &Screen) -> String {
@@ -78,6 +97,10 @@ fn counts(sums: &StatisticsShape, screen: &Screen) -> String {
     rows.extend((sums.running > 0).then(|| ("running", sums.running.to_string())));
     rows.extend((sums.waiting > 0).then(|| ("waiting", sums.waiting.to_string())));
     rows.push(("at once", format!("{}, of at most {}", sums.at_once.most, sums.at_once.limit)));
+    rows.push((
+        "at max",
+        if sums.at_once.at_limit == 1 { "1 time".to_owned() } else { format!("{} times", sums.at_once.at_limit) },
+    ));
     section(&heading, &rows)
 }
 

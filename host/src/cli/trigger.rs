@@ -55,9 +55,16 @@ pub(super) fn given(text: Option<&str>, file: Option<&Path>) -> Result<Vec<u8>, 
     }
 }
 
+/// Returns the part of a query that says that the empty body of a request is the input. A body that is not empty needs
+/// none.
+fn empty_input(is_given: bool, input: &[u8]) -> &'static str {
+    if is_given && input.is_empty() { "&input=given" } else { "" }
+}
+
 pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Result<(), CliError> {
     let input = given(args.input.as_deref(), args.input_file.as_deref())?;
-    let path = format!("/v1/runs/{}/rerun?past_limits={}", args.run, args.past_limits);
+    let empty = empty_input(args.input.is_some() || args.input_file.is_some(), &input);
+    let path = format!("/v1/runs/{}/rerun?past_limits={}{empty}", args.run, args.past_limits);
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
     let json = client.post(&path, &key, &input)?;
     let made: Triggered = decode(&json)?;
@@ -79,14 +86,13 @@ pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Resul
 
 pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
     let input = given(args.input.as_deref(), args.input_file.as_deref())?;
-    let mut path = format!("/v1/tasks/{}/runs", part(args.task.as_str()));
+    let mut path = format!("/v1/tasks/{}/runs?past_limits={}", part(args.task.as_str()), args.past_limits);
     if let Some(at) = &args.at {
-        path.push_str(&format!("?at={}", part(at)));
+        path.push_str(&format!("&at={}", part(at)));
     } else if let Some(delay) = &args.after_now {
-        path.push_str(&format!("?in={}", part(delay)));
-    } else if args.past_limits {
-        path.push_str("?past_limits=true");
+        path.push_str(&format!("&in={}", part(delay)));
     }
+    path.push_str(empty_input(args.input.is_some() || args.input_file.is_some(), &input));
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
     let json =
         post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use crate::config::Config;
@@ -36,8 +36,8 @@ use sexton_runtime::catalog::Catalog;
 use sexton_runtime::imports::Services;
 use sexton_runtime::imports::locks::LockWaits;
 use sexton_runtime::runtime::{Compiler, Runtime};
-use sexton_store::Store;
 use sexton_store::hosts::{self, HostRecord};
+use sexton_store::{Retention, Store};
 use sexton_system::clock::HostClock;
 use sexton_system::supervisor::Supervisor;
 
@@ -72,8 +72,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Opens the store as the host whose API listens at `address`, and creates the other parts.
-    pub(super) async fn open(config: &Config, address: SocketAddr) -> anyhow::Result<Self> {
+    /// Opens the store as the host whose API listens at `address` and that keeps history within `retention`, and creates
+    /// the other parts.
+    pub(super) async fn open(
+        config: &Config,
+        address: SocketAddr,
+        retention: watch::Receiver<Retention>,
+    ) -> anyhow::Result<Self> {
         let store = store::open(config).await?;
         let store_clock = StoreClock::of(&*store).await?.map(Arc::new);
         let clock: Arc<dyn Clock> = match &store_clock {
@@ -97,7 +102,8 @@ impl Parts {
             Arc::clone(&catalog),
             Arc::clone(&tenants),
             Arc::clone(&clock),
-        );
+        )
+        .with_retention(retention);
         let services = Arc::new(Services {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),

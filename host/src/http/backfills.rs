@@ -24,6 +24,8 @@ pub(super) struct BackfillQuery {
     #[serde(default = "one")]
     at_once: u32,
     #[serde(default)]
+    forgotten: bool,
+    #[serde(default)]
     dry_run: bool,
 }
 
@@ -44,6 +46,7 @@ pub(super) async fn fill_in(
         from: at("from", &query.from)?,
         to: query.to.as_deref().map_or(Ok(now), |text| at("to", text))?,
         at_once: query.at_once,
+        also_forgotten: query.forgotten,
         dry_run: query.dry_run,
     };
     let done = match app.ops.backfill(&Principal::Operator, &key, range).await {
@@ -59,6 +62,9 @@ pub(super) async fn fill_in(
         at_once: range.at_once,
         instants: done.instants,
         existing: done.existing,
+        forgotten: done.forgotten,
+        forgotten_until: done.forgotten_until,
+        also_forgotten: range.also_forgotten,
         runs: done.runs,
         first,
         last,

@@ -127,7 +127,9 @@ pub(super) fn schedule_refused(why: &ScheduleError) -> ApiError {
             conflict("schedule-changed", "read the schedule again, and decide with its new version")
         }
         // Only guests are refused for want of room.
-        ScheduleError::Full { .. } => conflict("schedules-full", "delete some of those that tasks have added"),
+        ScheduleError::Full { .. } | ScheduleError::DeletedTooMany { .. } => {
+            conflict("schedules-full", "delete some of those that tasks have added")
+        }
         ScheduleError::NotFound(_) => ApiError::not_found("no-such-schedule", why.to_string())
             .hint("GET /v1/schedules lists the added schedules; a schedule in a manifest belongs to its task"),
     }

@@ -26,7 +26,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, NoQuery, Payload, RunPath, Tenant};
 use super::missing_plugins::{MissingPlugins, no_task};
 use super::placement::Placement;
-use super::tasks::{idempotency_key, made_run};
+use super::tasks::{GivenInput, idempotency_key, input, made_run};
 use super::waiting::WaitPermit;
 use super::watch::Changes;
 
@@ -195,6 +195,7 @@ pub(super) async fn kill(
 pub(super) struct RerunQuery {
     #[serde(default)]
     past_limits: bool,
+    input: Option<GivenInput>,
 }
 
 /// `POST /v1/runs/{run}/rerun`: repeats a run that is over.
@@ -207,7 +208,7 @@ pub(super) async fn rerun(
     Payload(body): Payload,
 ) -> ApiResult<Response> {
     let run = tenant.run(&app, id).await?;
-    let input = if body.is_empty() { None } else { Some(body.to_vec()) };
+    let input = input(&body, query.input);
     let asked = RepeatRun { input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
     let made = match app.ops.rerun(&Principal::Operator, &run.tenant, id, asked).await {
         Err(OpError::NoTask(task)) => return Err(no_task(&app, &task).await?),

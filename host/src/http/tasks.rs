@@ -95,19 +95,22 @@ pub(super) async fn list(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShowQuery {
+    #[serde(default)]
+    statistics: bool,
     since: Option<String>,
 }
 
 impl ShowQuery {
-    /// Returns the begin of the window of time: that long ago, or at an instant.
-    fn since(&self, zone: Tz, now: Timestamp) -> ApiResult<Timestamp> {
-        let Some(text) = &self.since else { return Ok(now.minus(WINDOW)) };
+    /// Returns the begin of the window of time whose runs are summed up: that long ago, or at an instant. `None` if no
+    /// sums are requested.
+    fn since(&self, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
+        let Some(text) = &self.since else { return Ok(self.statistics.then(|| now.minus(WINDOW))) };
         if lengths::parse(text).is_ok() {
-            return Ok(now.minus(request::duration("since", text, request::FURTHEST)?));
+            return Ok(Some(now.minus(request::duration("since", text, request::FURTHEST)?)));
         }
         match request::instant("since", text, zone, now)? {
             ahead if ahead > now => Err(ApiError::bad("bad-query", format!("`since` has passed: {ahead} is ahead"))),
-            since => Ok(since),
+            since => Ok(Some(since)),
         }
     }
 }
@@ -127,8 +130,13 @@ pub(super) async fn show(
     let held_back = held_back(&app, &Placement::of(&app).await?, &key).map(HeldBackShape::from);
     let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.with_pauses(&app.store.pauses().await?);
-    let statistics = app.ops.statistics(&key, since).await?;
-    let statistics = StatisticsShape::of(statistics, task.overlap.max_running());
+    let statistics = match since {
+        Some(since) => {
+            let limit = task.overlap.max_running();
+            Some(StatisticsShape::of(app.ops.statistics(&key, since, limit).await?, limit))
+        }
+        None => None,
+    };
     Ok(Json(TaskDetail::of(&task, &state, summary, statistics)))
 }
 
@@ -142,6 +150,19 @@ pub(super) struct TriggerQuery {
     after_now: Option<String>,
     #[serde(default)]
     past_limits: bool,
+    input: Option<GivenInput>,
+}
+
+/// The word of a query that says that the body is the run's input, even if it is empty.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum GivenInput {
+    Given,
+}
+
+/// Returns the input that a request brings. Without a body it brings none, unless it says that it does.
+pub(super) fn input(body: &[u8], given: Option<GivenInput>) -> Option<Vec<u8>> {
+    (!body.is_empty() || given.is_some()).then(|| body.to_vec())
 }
 
 impl TriggerQuery {
@@ -179,7 +200,7 @@ pub(super) async fn trigger(
     let task = known(&app, &key).await?;
     let now = app.clock.now();
     let due_at = query.due(task.zone, now)?;
-    let input = if body.is_empty() { None } else { Some(body.to_vec()) };
+    let input = input(&body, query.input);
     let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
         // The task existed a moment ago, so the error explains in full why it is gone.

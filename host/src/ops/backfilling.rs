@@ -8,6 +8,7 @@ use super::{OpError, Ops, Principal, Result};
 use sexton_domain::schedule::{Plan, Trigger};
 use sexton_domain::task::{Task, TaskKey};
 use sexton_domain::time::Timestamp;
+use sexton_store::backfills::DueRuns;
 use sexton_store::{EnqueueOutcome, NewRun};
 
 /// The most instants of one backfill. More of them are several requests, so that no request takes long, and a mistyped
@@ -29,6 +30,8 @@ pub struct BackfillRange {
     pub to: Timestamp,
     /// The most of its runs that are going at once.
     pub at_once: u32,
+    /// Whether runs are also made for instants whose run, if they had one, is kept no longer.
+    pub also_forgotten: bool,
     /// Whether nothing is made, and only the answer is wanted.
     pub dry_run: bool,
 }
@@ -40,6 +43,11 @@ pub struct Backfill {
     pub instants: usize,
     /// The number of those that have a run already, and get no other.
     pub existing: usize,
+    /// The number of those that have no run, but may have had one that was deleted. They get one only if they are
+    /// included.
+    pub forgotten: usize,
+    /// The instant up to which runs of the schedule were deleted, if any was.
+    pub forgotten_until: Option<Timestamp>,
     /// The number of runs that were made, or would be.
     pub runs: usize,
     /// The first and the last instant for which a run was made, or would be.
@@ -49,6 +57,9 @@ pub struct Backfill {
 impl Ops {
     /// Makes a run for each instant of the schedule of `task` in a range of the past that has none. A range that is
     /// requested again gets no second runs.
+    ///
+    /// Instants up to the latest one whose run retention has deleted may have had a run. They get one only with
+    /// [`BackfillRange::also_forgotten`], because it would repeat work that was done.
     ///
     /// The runs go one after the other, or several at once as requested, within the limit of the task. They start when
     /// it is their turn ([`Backfills::take_turns`](sexton_store::backfills::Backfills::take_turns)).
@@ -62,10 +73,29 @@ impl Ops {
         let now = self.clock.now();
         check(&task, &range, now)?;
         let instants = instants(&task.plan(), &range).await?;
-        let known = self.store.due_runs(task.key.clone(), instants.clone()).await?;
-        let new: Vec<Timestamp> = instants.iter().copied().filter(|at| !known.contains(at)).collect();
-        let mut backfill =
-            Backfill { instants: instants.len(), existing: known.len(), runs: new.len(), span: span(&new) };
+        let DueRuns { found, forgotten_until } = self.store.due_runs(task.key.clone(), instants.clone()).await?;
+        let (forgotten, mut new): (Vec<Timestamp>, Vec<Timestamp>) =
+            instants.iter().filter(|at| !found.contains(at)).partition(|at| Some(**at) <= forgotten_until);
+        if range.also_forgotten {
+            new.splice(..0, forgotten.iter().copied());
+        }
+        let mut backfill = Backfill {
+            instants: instants.len(),
+            existing: found.len(),
+            forgotten: forgotten.len(),
+            forgotten_until,
+            runs: new.len(),
+            span: span(&new),
+        };
+        let most = self.retention.borrow().runs;
+        if new.len() as u64 > most {
+            let message = format!(
+                "{} runs are more than the latest {most} that are kept of a task (`[retention] runs`), so the first would \
+                 be deleted with their results; fill in a part of the range",
+                new.len()
+            );
+            return Err(OpError::BadRange(message));
+        }
         if task.input.len().saturating_mul(new.len()) > MOST_BYTES {
             let message = "the inputs of these runs together are more than 256 MiB; fill in a part of the range";
             return Err(OpError::BadRange(message.to_owned()));

@@ -2,11 +2,14 @@
 //! [`Request::read`](sexton_domain::schedule::request::Request::read). A task changes schedules of tasks that it is
 //! granted, and none that a person has added.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tracing::debug;
 
 use super::requests::is_granted;
 use super::{Ops, Principal};
+use sexton_domain::schedule::Trigger;
 use sexton_domain::schedule::request::Requested;
 use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::{BadName, Name, TaskKey};
@@ -23,6 +26,10 @@ const MOST_ADDED: u32 = 100;
 /// would grow without end.
 const MOST_OF_TENANT: u64 = 1000;
 
+/// The shortest interval of a schedule that a task adds. A thousand shorter ones would keep a host busy with nothing but
+/// them; a crontab is due once a second at most.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// The times that a deletion is tried while others change the schedule.
 const MOST_TRIES: u32 = 3;
 
@@ -36,16 +43,27 @@ impl ScheduleRequests for Ops {
             return Err(ScheduleRefused::TooLarge);
         }
         let now = self.clock.now();
-        let requested = request.read(&format!("{task}/{}", key.key), now)?;
+        let requested = request.parse(&format!("{task}/{}", key.key), now)?;
+        if matches!(requested.definition.trigger, Trigger::Every(interval) if interval < SHORTEST) {
+            return Err(ScheduleRefused::Bad("`every` is 1s or more in a schedule that a task adds".to_owned()));
+        }
         let found = self.store.schedule(key.clone()).await?;
         if found.as_ref().is_some_and(|found| !is_granted(by, found.target.name().as_str())) {
             return Err(ScheduleRefused::Taken);
         }
-        if let Err(over) = requested.is_ahead(now) {
+        let same = found.as_ref().filter(|found| is_same(found, &task.task, &requested));
+        if let Err(over) = requested.is_ahead(now).and_then(|()| requested.is_due_from(now)) {
             // A further attempt at the same run adds what the first one has added.
-            let same = |found: &ScheduleInfo| is_same(found, &task.task, &requested);
-            return if found.as_ref().is_some_and(same) { Ok(false) } else { Err(over.into()) };
+            let is_known = match same {
+                Some(_) => self.store.schedule_data(key.clone(), LARGEST_VALUE).await? == data,
+                None => false,
+            };
+            return if is_known { Ok(false) } else { Err(over.into()) };
         }
+        let run_created_at = match same.filter(|found| replace && found.finished_at.is_some()) {
+            Some(_) => self.store.run(by.claim.run).await?.map(|run| run.created_at),
+            None => None,
+        };
         let add = AddSchedule {
             key: key.clone(),
             target: Target::Task(task.task),
@@ -60,6 +78,7 @@ impl ScheduleRequests for Ops {
                 claim: by.claim,
                 most: MOST_OF_TENANT,
                 bytes: self.tenants.backlog(&by.task.key.tenant).tenant,
+                run_created_at,
             }),
             now,
         };
@@ -88,7 +107,11 @@ impl ScheduleRequests for Ops {
         for _ in 0..MOST_TRIES {
             let found = self.store.schedule(key.clone()).await?;
             let Some(found) = found.filter(|found| found.added_by.is_some()) else { return Ok(false) };
-            self.granted(by, found.target.name().as_str())?;
+            // The task itself may be gone with its plugin.
+            let task = found.target.name().as_str();
+            if !is_granted(by, task) {
+                return Err(ScheduleRefused::NotGranted(task.to_owned()));
+            }
             let now = self.clock.now();
             match self.store.delete_schedule(key.clone(), Some(found.version), Some(by.claim), now).await {
                 Ok(_) => {
@@ -128,7 +151,9 @@ fn not_added(error: StoreError) -> ScheduleRefused {
         StoreError::Schedule(ScheduleError::AlreadyExists(_) | ScheduleError::AlreadyFinished { .. }) => {
             ScheduleRefused::Taken
         }
-        StoreError::Schedule(full @ ScheduleError::Full { .. }) => ScheduleRefused::Full(full.to_string()),
+        StoreError::Schedule(full @ (ScheduleError::Full { .. } | ScheduleError::DeletedTooMany { .. })) => {
+            ScheduleRefused::Full(full.to_string())
+        }
         StoreError::Schedule(ScheduleError::Preempted { .. } | ScheduleError::NotFound(_)) => ScheduleRefused::Changed,
         error => error.into(),
     }

@@ -7,10 +7,15 @@ use super::{Ops, Result};
 use sexton_domain::run::{Cause, Outcome, RunId, RunState};
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
+use sexton_store::StoreError;
 use sexton_store::views::{RunTimes, Window};
 
 /// The most runs that are summed up, the newest. Reading these takes some ten milliseconds, on a busy machine forty.
 const MOST_RUNS: usize = 10_000;
+
+/// The most tasks that are summed up at the same time. Each takes a reader of the store and a processor for some ten
+/// milliseconds, and a few megabytes.
+pub(super) const AT_ONCE: usize = 2;
 
 /// The most changes that are kept, the latest.
 const MOST_CHANGES: usize = 100;
@@ -30,7 +35,10 @@ pub struct Statistics {
     pub skipped: u64,
     /// The most runs that were running at the same time.
     pub most_at_once: u32,
-    /// The times that the last attempts of runs took. A run that was skipped took none.
+    /// The number of starts after which as many runs were running as may.
+    pub at_limit: u64,
+    /// The times that the last attempts of runs took. A run that was skipped took none, nor did one that was cancelled
+    /// while it waited.
     pub took: Option<Spread>,
     /// The times from the instants at which runs were due to their starts. Runs of backfills and repeated ones are left
     /// out, because they were made after their instants.
@@ -89,27 +97,34 @@ pub enum ChangeKind {
 }
 
 impl Ops {
-    /// Returns the sums over the runs of `task` that were made at `since` or later.
+    /// Returns the sums over the runs of `task`, of which `limit` may run at once, that were made at `since` or later.
+    /// Only [`AT_ONCE`] tasks are summed up at the same time, apart from the thread that serves requests; further
+    /// requests wait.
     ///
     /// # Errors
     ///
     /// The store's errors.
-    pub async fn statistics(&self, task: &TaskKey, since: Timestamp) -> Result<Statistics> {
+    pub async fn statistics(&self, task: &TaskKey, since: Timestamp, limit: u32) -> Result<Statistics> {
+        let _place = self.summing.acquire().await.expect("the semaphore is never closed");
         let window = self.store.window(task.clone(), since, MOST_RUNS).await?;
-        Ok(Statistics::of(&window, since, self.clock.now()))
+        let now = self.clock.now();
+        let summing = tokio::task::spawn_blocking(move || Statistics::of(&window, since, now, limit));
+        summing.await.map_err(|error| StoreError::Other(format!("the sums over runs failed: {error}")).into())
     }
 }
 
 impl Statistics {
-    /// Sums up the runs of `window`, which begins at `since`.
-    fn of(window: &Window, since: Timestamp, now: Timestamp) -> Self {
+    /// Sums up the runs of `window`, which begins at `since`, of a task of which `limit` may run at once.
+    fn of(window: &Window, since: Timestamp, now: Timestamp, limit: u32) -> Self {
         let runs = &window.runs;
+        let (most_at_once, at_limit) = at_once(runs, now, limit);
         let oldest = runs.last().filter(|_| window.cut).map(|run| run.created_at);
         let mut all = Self {
             since: oldest.unwrap_or(since),
             cut: window.cut,
             runs: runs.len() as u64,
-            most_at_once: most_at_once(runs, now),
+            most_at_once,
+            at_limit,
             took: Spread::of(runs.iter().filter_map(took).collect()),
             waited: Spread::of(runs.iter().filter_map(waited).collect()),
             apart: Spread::of(apart(runs)),
@@ -178,8 +193,25 @@ fn is_alike(one: &RunTimes, other: &RunTimes) -> bool {
     one.outcome == other.outcome && words(one) == words(other)
 }
 
+/// Returns when the latest attempt at a run began, if it went on until the run ended or still does. A run that was
+/// skipped was claimed and not carried out; one that was cancelled while it waited for a further attempt had ended its
+/// last one before.
+fn attempt_at(run: &RunTimes) -> Option<Timestamp> {
+    let goes_on = match run.state {
+        RunState::Waiting => false,
+        RunState::Cancelled => run.outcome == Some(Outcome::Killed),
+        RunState::Running | RunState::Succeeded | RunState::Failed => true,
+    };
+    run.claimed_at.filter(|_| goes_on && !run.skipped)
+}
+
 fn took(run: &RunTimes) -> Option<Duration> {
-    Some(run.ended_at.filter(|_| !run.skipped)?.since(run.claimed_at?))
+    Some(run.ended_at?.since(attempt_at(run)?))
+}
+
+/// Returns when a run started. One that was skipped did not, although it may have been claimed to find that out.
+fn start(run: &RunTimes) -> Option<Timestamp> {
+    run.started_at.filter(|_| !run.skipped)
 }
 
 fn waited(run: &RunTimes) -> Option<Duration> {
@@ -188,31 +220,33 @@ fn waited(run: &RunTimes) -> Option<Duration> {
         Cause::Task => run.due_at.max(run.created_at),
         _ => run.due_at,
     };
-    Some(run.started_at.filter(|_| !run.belated)?.since(due_at))
+    Some(start(run).filter(|_| !run.belated)?.since(due_at))
 }
 
 fn apart(runs: &[RunTimes]) -> Vec<Duration> {
-    let mut starts: Vec<Timestamp> = runs.iter().filter_map(|run| run.started_at).collect();
+    let mut starts: Vec<Timestamp> = runs.iter().filter_map(start).collect();
     starts.sort_unstable();
     starts.windows(2).map(|two| two[1].since(two[0])).collect()
 }
 
-/// Returns the most runs that were running at one instant. Of a run that was tried again only the last attempt is known.
-fn most_at_once(runs: &[RunTimes], now: Timestamp) -> u32 {
+/// Returns the most runs that were running at one instant, and the number of starts after which `limit` or more were.
+/// Of a run that was tried again only the last attempt is known.
+fn at_once(runs: &[RunTimes], now: Timestamp, limit: u32) -> (u32, u64) {
     let mut steps = Vec::with_capacity(runs.len() * 2);
     for run in runs {
-        let Some(claimed_at) = run.claimed_at.filter(|_| run.state != RunState::Waiting) else { continue };
+        let Some(claimed_at) = attempt_at(run) else { continue };
         let end = run.ended_at.unwrap_or(now).max(claimed_at);
         // An end comes before the start that it made room for. A run that ended within its first millisecond counts.
         steps.extend([(claimed_at, true), (end.max(claimed_at.plus(Duration::from_millis(1))), false)]);
     }
     steps.sort_unstable();
-    let (mut going, mut most) = (0_u32, 0);
+    let (mut going, mut most, mut at_limit) = (0_u32, 0, 0);
     for (_, starts) in steps {
         going = if starts { going + 1 } else { going.saturating_sub(1) };
         most = most.max(going);
+        at_limit += u64::from(starts && going >= limit);
     }
-    most
+    (most, at_limit)
 }
 
 impl Spread {

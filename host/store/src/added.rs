@@ -52,6 +52,15 @@ pub enum ScheduleError {
         /// The most bytes.
         most_bytes: u64,
     },
+    /// Tasks have added and deleted so many schedules of the tenant that no further one is kept for now.
+    #[error(
+        "tasks have deleted {deleted} schedules within the last hour, and may add no further one under another key \
+         until an hour after those were deleted"
+    )]
+    DeletedTooMany {
+        /// The number of deleted schedules whose rows are kept.
+        deleted: u64,
+    },
 }
 
 /// Names an added schedule by its owner and its key, which is unique among the owner's.
@@ -93,6 +102,9 @@ pub struct GuestSchedule {
     pub most: u64,
     /// The most bytes that the data of these schedules may have together.
     pub bytes: u64,
+    /// When that run was made, if the caller knows it. A schedule that it has added, and that has finished, is not begun
+    /// anew by a further attempt at it.
+    pub run_created_at: Option<Timestamp>,
 }
 
 /// The schedules of a tenant that tasks have added.
@@ -100,6 +112,8 @@ pub struct GuestSchedule {
 pub struct GuestSchedules {
     /// Their number.
     pub schedules: u64,
+    /// The number of deleted ones whose rows are still kept.
+    pub deleted: u64,
     /// The bytes of their data.
     pub bytes: u64,
 }
@@ -282,7 +296,7 @@ pub trait AddedSchedules {
     /// # Errors
     ///
     /// [`ScheduleError`] if the key is taken, has finished, or (with [`AddSchedule::version`]) has changed or does not
-    /// exist.
+    /// exist. A guest replaces only the version that it names, because its grant was checked for that.
     async fn add_schedule(&self, add: AddSchedule) -> Result<Added>;
 
     /// Returns added schedules, by key.

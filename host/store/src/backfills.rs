@@ -32,6 +32,16 @@ pub struct Turns {
     pub waiting: bool,
 }
 
+/// The runs that a task's schedule has for some instants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueRuns {
+    /// The instants that have a run.
+    pub found: BTreeSet<Timestamp>,
+    /// The latest instant of the schedule whose run was deleted, because it was over and is kept no longer. Whether
+    /// instants up to this one had a run is not known any more.
+    pub forgotten_until: Option<Timestamp>,
+}
+
 /// Keeps the runs of backfills.
 #[async_trait]
 pub trait Backfills {
@@ -39,8 +49,9 @@ pub trait Backfills {
     /// going at once ([`NewRun::at_once`](super::NewRun::at_once)).
     async fn take_turns(&self, now: Timestamp) -> Result<Turns>;
 
-    /// Returns those of `instants` for which the schedule of `task` has a run: its own one, or one of a backfill.
-    async fn due_runs(&self, task: TaskKey, instants: Vec<Timestamp>) -> Result<BTreeSet<Timestamp>>;
+    /// Returns those of `instants` for which the schedule of `task` has a run, its own one or one of a backfill, and up to
+    /// which instant runs were deleted.
+    async fn due_runs(&self, task: TaskKey, instants: Vec<Timestamp>) -> Result<DueRuns>;
 
     /// Cancels runs of the task's backfills that wait for their turn, for the reason `why`. Their instants count as
     /// without a run again. Returns how many were cancelled; it is 0 if none is left.

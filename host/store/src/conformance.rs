@@ -106,6 +106,7 @@ macro_rules! promises {
                 a_lost_run_shows_whether_its_host_died
                 deaths_of_a_runs_host_are_counted_while_it_is_tried_again
                 a_suspect_does_not_start_until_it_is_released
+                a_run_of_a_backfill_says_that_it_waits_behind_a_suspect
                 releasing_a_suspect_wakes_waiters
                 a_suspect_may_be_cancelled
                 the_death_of_a_host_that_was_only_stopped_is_taken_back
@@ -213,6 +214,7 @@ macro_rules! promises {
                 each_instant_has_one_run_of_its_schedule_or_of_a_backfill
                 runs_of_a_backfill_neither_skip_nor_replace_nor_are_replaced
                 a_cancelled_backfill_leaves_its_instants_without_runs
+                a_store_knows_up_to_which_instant_it_has_deleted_runs_of_a_schedule
                 a_turn_wakes_waiters
                 a_long_backfill_leaves_room_for_runs_that_tasks_ask_for
             }
@@ -286,6 +288,7 @@ macro_rules! promises {
                 resuming_a_task_leaves_schedules_with_its_name_as_their_type
                 tasks_add_and_delete_schedules_only_with_a_claim_that_holds
                 tasks_add_no_more_schedules_than_they_may
+                tasks_that_add_and_delete_fill_the_store_no_further_than_they_may
                 a_task_does_not_replace_the_schedule_of_a_person
             }
             hosts {

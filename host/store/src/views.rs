@@ -69,7 +69,8 @@ pub(super) const MESSAGE: usize = 200;
 #[async_trait]
 pub trait Views {
     /// Returns the runs of `task` that were made at `since` or later, newest first, and at most the newest `limit`. The
-    /// time that this takes depends on their number, and not on that of other runs.
+    /// time that this takes depends on their number, and not on that of other runs: at most a thousand further ones are
+    /// read.
     async fn window(&self, task: TaskKey, since: Timestamp, limit: usize) -> Result<Window>;
 
     /// Returns the runs that came of `run`, in the order in which they were made, at most `limit`.

@@ -72,7 +72,7 @@ pub fn cron(key: &str, task: &str, crontab: &str) -> Recurring {
 }
 
 /// Begins to add a schedule of `task` under `key` that is due at every multiple of `interval` since 1970, or since its
-/// start.
+/// start. The interval is a second or more.
 pub fn every(key: &str, task: &str, interval: Duration) -> Recurring {
     Recurring::of(key, task, wit::Recurrence::Every(milliseconds(interval)))
 }

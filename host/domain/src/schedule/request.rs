@@ -124,6 +124,22 @@ impl Requested {
         }
     }
 
+    /// Checks that the schedule is due at some instant from `now` on.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPart::Schedule`] if it is not.
+    pub fn is_due_from(&self, now: Timestamp) -> Result<(), BadRequest> {
+        let from = if let Trigger::At(at) = self.definition.trigger { at.minus(MILLISECOND) } else { now };
+        match self.definition.next_after(from) {
+            Some(_) => Ok(()),
+            None => {
+                let never = "within these bounds it is never due; see `start` and `end`";
+                Err(BadRequest::new(BadPart::Schedule, never))
+            }
+        }
+    }
+
     /// Returns the instant before which nothing is due, if the request names it.
     fn earliest(&self) -> Option<Timestamp> {
         match self.definition.trigger {
@@ -141,6 +157,17 @@ impl Request {
     ///
     /// [`BadRequest`] if a part cannot be read, or if the schedule would never be due.
     pub fn read(&self, name: &str, now: Timestamp) -> Result<Requested, BadRequest> {
+        let requested = self.parse(name, now)?;
+        requested.is_due_from(now)?;
+        Ok(requested)
+    }
+
+    /// Reads the request as [`Request::read`] does, even if the schedule is over by `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadRequest`] if a part cannot be read.
+    pub fn parse(&self, name: &str, now: Timestamp) -> Result<Requested, BadRequest> {
         let asked_zone = self.zone.as_deref().map(zone).transpose()?;
         let trigger = self.trigger(asked_zone.unwrap_or(Tz::UTC), now)?;
         let mut notes: Vec<String> = parse::two_zones(&trigger, asked_zone).into_iter().collect();
@@ -158,10 +185,6 @@ impl Request {
         }
         definition.times = self.times;
         let due = if let Trigger::At(at) = definition.trigger { Some(at) } else { None };
-        if definition.next_after(due.map_or(now, |at| at.minus(MILLISECOND))).is_none() {
-            let never = "within these bounds it is never due; see `start` and `end`";
-            return Err(BadRequest::new(BadPart::Schedule, never));
-        }
         let instants = [
             ("at", &self.at, due),
             ("start", &self.start, definition.start),

@@ -118,6 +118,9 @@ pub(in crate::cli) struct BackfillArgs {
     /// Number of its runs that go at once, within the task's own limit
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(in crate::cli) at_once: u32,
+    /// Include instants whose runs may have been deleted by the retention, and repeat what was done for them
+    #[arg(long)]
+    pub(in crate::cli) also_forgotten: bool,
     /// Show what would be done, and make nothing
     #[arg(long, conflicts_with = "yes")]
     pub(in crate::cli) dry_run: bool,
@@ -125,7 +128,7 @@ pub(in crate::cli) struct BackfillArgs {
     #[arg(long)]
     pub(in crate::cli) yes: bool,
     /// Cancel the runs of the task's backfills that have not begun
-    #[arg(long, conflicts_with_all = ["from", "to", "at_once", "dry_run", "yes"])]
+    #[arg(long, conflicts_with_all = ["from", "to", "at_once", "also_forgotten", "dry_run", "yes"])]
     pub(in crate::cli) cancel: bool,
     #[command(flatten)]
     pub(in crate::cli) list: ListArgs,

@@ -20,6 +20,12 @@ pub struct BackfillShape {
     pub instants: usize,
     /// The number of those that have a run already, and get no other.
     pub existing: usize,
+    /// The number of those that may have had a run that is kept no longer.
+    pub forgotten: usize,
+    /// The latest instant of the schedule whose run is kept no longer, if there was one.
+    pub forgotten_until: Option<Timestamp>,
+    /// Whether the forgotten instants get a run, too.
+    pub also_forgotten: bool,
     /// The number of runs that were made, or would be.
     pub runs: usize,
     /// The first instant for which a run was made, or would be.

@@ -53,6 +53,8 @@ pub struct AtOnce {
     pub most: u32,
     /// The most that there may be, by the task's overlap policy.
     pub limit: u32,
+    /// The number of starts after which there were as many as may be.
+    pub at_limit: u64,
 }
 
 /// The distribution of durations.
@@ -115,7 +117,7 @@ impl StatisticsShape {
             cancelled,
             running,
             waiting,
-            at_once: AtOnce { most: sums.most_at_once, limit },
+            at_once: AtOnce { most: sums.most_at_once, limit, at_limit: sums.at_limit },
             run: sums.took.map(SpreadShape::from),
             wait: sums.waited.map(SpreadShape::from),
             interval: sums.apart.map(SpreadShape::from),

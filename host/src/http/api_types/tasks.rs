@@ -181,8 +181,9 @@ pub struct TaskDetail {
     pub env: Vec<String>,
     /// The bytes of the input of runs that bring none.
     pub input_bytes: usize,
-    /// Sums over its runs in a window of time.
-    pub statistics: StatisticsShape,
+    /// Sums over its runs in a window of time, if they are requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<StatisticsShape>,
     /// The types of added schedules that routes lead to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub types: Vec<String>,
@@ -196,8 +197,8 @@ pub struct TaskInTime {
     pub summary: TaskSummary,
     /// The schedule in words.
     pub words: String,
-    /// Sums over its runs in a window of time.
-    pub statistics: StatisticsShape,
+    /// Sums over its runs in a window of time, if they are requested.
+    pub statistics: Option<StatisticsShape>,
 }
 
 /// The lock that each run of a task holds.
@@ -373,7 +374,7 @@ impl TaskSummary {
 
 impl TaskDetail {
     /// Returns `task` in full.
-    pub fn of(task: &Task, state: &TaskState, summary: TaskSummary, statistics: StatisticsShape) -> Self {
+    pub fn of(task: &Task, state: &TaskState, summary: TaskSummary, statistics: Option<StatisticsShape>) -> Self {
         Self {
             summary,
             words: explain::words(&task.plan()),

@@ -67,15 +67,15 @@ async fn a_task_is_shown_with_sums_over_its_runs_and_how_failures_came_and_went(
     let healer = rig.claim().await;
     rig.ends(&healer, 40, "good").await;
     rig.waiting().await;
-    rig.get("/v1/tasks/hello").await;
+    assert_eq!(rig.get("/v1/tasks/hello").await.json().get("statistics"), None, "they were not requested");
 
-    let sums = rig.get("/v1/tasks/hello").await.json()["statistics"].clone();
+    let sums = rig.get("/v1/tasks/hello?statistics=true").await.json()["statistics"].clone();
 
     assert_eq!(sums["since"], "2026-11-15T10:00:00.000Z");
     let counts =
         ["runs", "succeeded", "failed", "skipped", "cancelled", "running", "waiting"].map(|word| sums[word].clone());
     assert_eq!(counts, [6, 2, 3, 0, 0, 0, 1].map(Value::from));
-    assert_eq!(sums["at_once"], json!({"most": 5, "limit": 16}));
+    assert_eq!(sums["at_once"], json!({"most": 5, "limit": 16, "at_limit": 0}));
     assert_eq!(sums["run"], json!({"count": 5, "mean_ms": 20_400, "p95_ms": 40_000, "longest_ms": 40_000}));
     let changes: Vec<Value> = sums["changes"]
         .as_array()
@@ -147,6 +147,25 @@ async fn a_run_that_is_over_is_repeated_with_its_input_or_another() {
 }
 
 #[tokio::test]
+async fn an_empty_input_is_given_by_saying_so() {
+    let rig = Rig::new();
+    let made = rig.post("/v1/tasks/hello/runs?input=given", "").await.json();
+    let first = rig.post("/v1/tasks/hello/runs", "old").await.json();
+    rig.ends(&rig.claim().await, 1, "good").await;
+    rig.ends(&rig.claim().await, 2, "good").await;
+    let path = format!("/v1/runs/{}/rerun", first["run"]);
+    let (same, empty) = (rig.post(&path, "").await.json(), rig.post(&format!("{path}?input=given"), "").await.json());
+    let input = async |made: &Value| {
+        let run = sexton_domain::run::RunId(made["run"].as_i64().unwrap());
+        rig.store.input(run).await.unwrap().unwrap_or_default()
+    };
+
+    assert_eq!((input(&made).await, input(&empty).await), (vec![], vec![]));
+    assert_eq!(input(&same).await, b"old");
+    assert_eq!(rig.post(&format!("{path}?input=none"), "").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn a_rerun_belongs_to_the_tenant_of_its_run_and_needs_its_task() {
     let rig = Rig::new();
     let run = rig.succeeded(None, "good").await;
@@ -189,7 +208,7 @@ async fn a_backfill_is_shown_before_it_is_made_and_makes_no_run_twice() {
     let again = rig.post(&path, "").await;
 
     let expected = json!({"task": "tick", "from": "2026-11-22T09:00:00.000Z", "to": "2026-11-22T09:01:00.000Z", "at_once": 2,
-        "instants": 6, "existing": 1, "runs": 5, "first": "2026-11-22T09:00:00.000Z", "last": "2026-11-22T09:00:50.000Z", "dry_run": true});
+        "instants": 6, "existing": 1, "forgotten": 0, "forgotten_until": null, "also_forgotten": false, "runs": 5, "first": "2026-11-22T09:00:00.000Z", "last": "2026-11-22T09:00:50.000Z", "dry_run": true});
     assert_eq!((plan.status, plan.json(), runs), (StatusCode::OK, expected.clone(), 1));
     assert_eq!(
         (made.status, &made.json()["runs"], &made.json()["dry_run"]),

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::machine::host_pause::HostPause;
 use sexton_domain::schedule::routes::{NoRoute, Routes};
 use sexton_domain::schedule::{AddedDue, Definition, SET_BACK};
-use sexton_domain::task::Task;
+use sexton_domain::task::{Task, TaskKey};
 use sexton_domain::time::{Clock, Timestamp};
 use sexton_runtime::catalog::{Catalog, Tasks};
 use sexton_store::Store;
@@ -34,6 +34,10 @@ const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// The most schedules that fire in one transaction. More would make other transactions wait for it.
 const BATCH: usize = 1000;
+
+/// The longest that schedules fire before changes are loaded, and a stop is noticed. Schedules with short intervals may
+/// always be due.
+const FIRING: Duration = Duration::from_millis(200);
 
 /// The most schedules that are loaded at once.
 const PAGE: usize = 10_000;
@@ -122,16 +126,18 @@ impl AddedSchedules {
             }
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
-                self.wake(&mut known);
+                self.wake(&mut known).await;
             }
             let sleep = self.fire_due(&mut known).await.min(load_at.saturating_duration_since(Instant::now()));
             rests(Some(sleep));
             tokio::select! {
-                () = tokio::time::sleep(sleep) => {}
-                () = told => load_at = Instant::now(),
-                _ = catalog.changed() => self.wake(&mut known),
-                _ = pauses.changed() => {}
+                // Without a sleep, too, a hint is noticed.
+                biased;
                 told = stopping.changed() => if told.is_err() { return },
+                () = told => load_at = Instant::now(),
+                _ = catalog.changed() => self.wake(&mut known).await,
+                _ = pauses.changed() => {}
+                () = tokio::time::sleep(sleep) => {}
             }
         }
     }
@@ -166,16 +172,32 @@ impl AddedSchedules {
     }
 
     /// Resumes schedules whose task is back.
-    fn wake(&self, known: &mut Known) {
+    async fn wake(&self, known: &mut Known) {
         let (tasks, routes) = (self.catalog.tasks(), self.catalog.routes());
-        let woken = known.timetable.wake(|owner| task_of(owner, &tasks, &routes).is_ok(), self.clock.now());
+        let (mut woken, mut looked) = (0_usize, 0_usize);
+        for owner in known.timetable.resting() {
+            let slots = match task_of(known.timetable.owner(owner), &tasks, &routes) {
+                Ok(_) => known.timetable.take_resting(owner),
+                Err(_) => Vec::new(),
+            };
+            // The second part has the owner itself.
+            for slot in slots.into_iter().map(Some).chain([None]) {
+                woken += usize::from(slot.is_some_and(|slot| known.timetable.wake(slot, owner, self.clock.now())));
+                looked += 1;
+                if looked % TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
         if woken > 0 {
             info!(schedules = woken, "{woken} added schedule(s) continue, because their task exists again");
         }
     }
 
-    /// Fires all schedules that are due. Returns how long none will be due.
+    /// Fires schedules that are due, first those that have been for longest, for [`FIRING`] at most. Returns how long
+    /// none will be due.
     async fn fire_due(&self, known: &mut Known) -> Duration {
+        let ends_at = Instant::now() + FIRING;
         loop {
             works();
             let now = self.clock.now();
@@ -191,6 +213,9 @@ impl AddedSchedules {
             let (tasks, routes) = (self.catalog.tasks(), self.catalog.routes());
             let batch = Batch::of(known, (&tasks, &routes), slots, now);
             self.fire(known, batch).await;
+            if Instant::now() >= ends_at {
+                return Duration::ZERO;
+            }
         }
         known.timetable.next().map_or(LOOK_AGAIN, |at| at.since(self.clock.now()).min(LOOK_AGAIN))
     }
@@ -240,19 +265,25 @@ impl Batch {
         let mut batch = Self { fire: FireAdded { tasks: Vec::new(), due: Vec::new(), now }, slots: Vec::new() };
         let (tasks, routes) = catalog;
         let mut places: HashMap<u32, Result<(usize, Arc<Task>), NoRoute>> = HashMap::new();
+        // Many types may have one task, whose input is large perhaps.
+        let mut of_tasks: HashMap<TaskKey, usize> = HashMap::new();
+        let mut waits: Vec<NoRoute> = Vec::new();
         for slot in slots {
             let Some(timer) = known.timetable.at(slot) else { continue };
             let place = places.entry(timer.owner).or_insert_with(|| {
                 let task = task_of(known.timetable.owner(timer.owner), tasks, routes)?;
-                let start_within = task.timing.start_within;
-                batch.fire.tasks.push(RunDefaults { key: task.key.clone(), input: task.input.clone(), start_within });
-                Ok((batch.fire.tasks.len() - 1, task))
+                let place = *of_tasks.entry(task.key.clone()).or_insert_with(|| {
+                    let (key, input, start_within) = (task.key.clone(), task.input.clone(), task.timing.start_within);
+                    batch.fire.tasks.push(RunDefaults { key, input, start_within });
+                    batch.fire.tasks.len() - 1
+                });
+                Ok((place, task))
             });
             let (place, task) = match place {
                 Ok(place) => place,
                 Err(why) => {
                     if known.timetable.rest(slot) {
-                        warn!("Added schedules wait: {why}");
+                        waits.push(why.clone());
                     }
                     continue;
                 }
@@ -267,6 +298,14 @@ impl Batch {
                     batch.slots.push(slot);
                 }
             }
+        }
+        // One line for all of them, because each may have a type of its own.
+        if let Some((why, more)) = waits.split_first() {
+            let more = match more.len() {
+                0 => String::new(),
+                n => format!(", and for {n} further tasks or types there is none, too"),
+            };
+            warn!("Added schedules wait: {why}{more}");
         }
         batch
     }

@@ -141,3 +141,45 @@ async fn an_input_and_the_schedules_of_an_attempt_are_bounded() {
         assert_eq!(added.is_ok(), is_added, "{added:?}");
     }
 }
+
+#[tokio::test]
+async fn a_schedule_of_a_guest_is_due_once_a_second_at_most() {
+    let rig = Rig::with(&["other"]);
+    let by = running(&rig, &["*"]).await;
+
+    match add(&rig, &by, every("k", "other", "999ms")).await {
+        Err(ScheduleRefused::Bad(why)) => assert_eq!(why, "`every` is 1s or more in a schedule that a task adds"),
+        other => panic!("{other:?}"),
+    }
+    assert!(add(&rig, &by, every("k", "other", "1s")).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_schedule_whose_task_is_gone_is_deleted_by_tasks_that_were_granted_it() {
+    let rig = Rig::with(&["other"]);
+    let (by, stranger) = (running(&rig, &["*"]).await, running(&rig, &["else"]).await);
+    assert!(add(&rig, &by, every("k", "other", "1m")).await.unwrap());
+    rig.ops.catalog.replace(std::collections::BTreeMap::new());
+
+    let kept = rig.ops.delete_requested(&stranger, "k").await;
+    assert!(matches!(&kept, Err(ScheduleRefused::NotGranted(task)) if task == "other"), "{kept:?}");
+    assert!(rig.ops.delete_requested(&by, "k").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_repeated_attempt_finds_what_it_has_added_even_if_that_has_ended() {
+    let rig = Rig::with(&["other"]);
+    let by = running(&rig, &["*"]).await;
+    let in_seconds = |seconds| Some(rig.ops.clock.now().plus(Duration::from_secs(seconds)).to_string());
+    let hourly = Request { every: Some("1s".to_owned()), ..Request::default() };
+    let ends = ScheduleRequest { request: Request { end: in_seconds(5), ..hourly }, ..every("k", "other", "") };
+    assert!(add(&rig, &by, ends.clone()).await.unwrap());
+    rig.advance(Duration::from_secs(60));
+
+    assert!(!add(&rig, &by, ends.clone()).await.unwrap());
+    assert!(!add(&rig, &by, ScheduleRequest { replace: true, ..ends.clone() }).await.unwrap());
+    for other in [ScheduleRequest { data: None, ..ends.clone() }, ScheduleRequest { key: "new".to_owned(), ..ends }] {
+        let over = add(&rig, &by, other).await;
+        assert!(matches!(&over, Err(ScheduleRefused::Bad(why)) if why.contains("never due")), "{over:?}");
+    }
+}

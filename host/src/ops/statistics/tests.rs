@@ -29,7 +29,7 @@ fn failed(id: i64, to: i64, message: &str) -> RunTimes {
 }
 
 fn of(runs: Vec<RunTimes>) -> Statistics {
-    Statistics::of(&Window { runs, cut: false }, s(-100), s(1000))
+    Statistics::of(&Window { runs, cut: false }, s(-100), s(1000), 2)
 }
 
 fn seconds(spread: Option<Spread>) -> (u64, u64, u64, u64) {
@@ -49,12 +49,18 @@ fn runs_are_counted_by_their_states_and_skipped_ones_apart() {
 
     assert_eq!((all.runs, all.states, all.skipped), (6, [1, 0, 1, 1, 1], 2));
     assert_eq!((seconds(all.took), all.failing_since), ((2, 1, 1, 1), Some(s(1))), "a skipped run heals nothing");
+    assert_eq!(
+        (seconds(all.waited).0, all.apart.map(|apart| apart.count)),
+        (2, Some(1)),
+        "a skipped run did not start"
+    );
+    assert_eq!(all.most_at_once, 2, "those that ended, and not the one that found the lock held");
     assert_eq!((all.since, all.cut), (s(-100), false));
 }
 
 #[test]
 fn a_window_that_was_cut_begins_with_its_oldest_run() {
-    let cut = Statistics::of(&Window { runs: vec![run(2, 50, 60), run(1, 40, 50)], cut: true }, s(-100), s(1000));
+    let cut = Statistics::of(&Window { runs: vec![run(2, 50, 60), run(1, 40, 50)], cut: true }, s(-100), s(1000), 2);
     assert_eq!((cut.since, cut.cut), (s(40), true));
 }
 
@@ -96,6 +102,29 @@ fn the_most_runs_at_once_are_those_that_overlap() {
     assert_eq!(most(vec![run(1, 0, 10), running.clone(), run(2, 900, 901)]), 2);
     let again = RunTimes { state: RunState::Waiting, ..running };
     assert_eq!(most(vec![run(1, 0, 10), again]), 1);
+}
+
+#[test]
+fn a_run_that_was_cancelled_while_it_waited_for_a_retry_took_no_time_until_then() {
+    let cancelled = |outcome| RunTimes { state: RunState::Cancelled, outcome: Some(outcome), ..run(1, 0, 90) };
+
+    let waited = of(vec![cancelled(Outcome::FailedTransient), run(2, 50, 60)]);
+    let killed = of(vec![cancelled(Outcome::Killed), run(2, 50, 60)]);
+
+    assert_eq!((seconds(waited.took), waited.most_at_once), ((1, 10, 10, 10), 1));
+    assert_eq!((seconds(killed.took), killed.most_at_once), ((2, 50, 90, 90), 2));
+    assert_eq!((seconds(waited.waited).0, seconds(waited.apart)), (2, (1, 50, 50, 50)), "it had started");
+}
+
+#[test]
+fn starts_that_reach_the_limit_are_counted() {
+    let times =
+        |limit, runs: Vec<RunTimes>| Statistics::of(&Window { runs, cut: false }, s(-100), s(1000), limit).at_limit;
+    let three = || vec![run(1, 0, 10), run(2, 5, 12), run(3, 11, 20), run(4, 30, 31)];
+
+    assert_eq!((times(1, three()), times(2, three()), times(3, three())), (4, 2, 0));
+    assert_eq!(times(2, vec![run(1, 0, 10), run(2, 10, 20)]), 0, "the second started when the first had ended");
+    assert_eq!(times(2, vec![]), 0);
 }
 
 /// Returns the changes as one line each.

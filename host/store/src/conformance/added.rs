@@ -340,7 +340,7 @@ pub(crate) async fn a_schedule_that_finished_or_does_not_exist_is_not_reset(stor
 
 /// Creates what the run with `claim` of the task `by` may add: `most` schedules with ten bytes of data together.
 fn guest(by: &str, claim: ClaimKey, most: u64) -> Option<GuestSchedule> {
-    Some(GuestSchedule { task: name(by), claim, most, bytes: 10 })
+    Some(GuestSchedule { task: name(by), claim, most, bytes: 10, run_created_at: None })
 }
 
 pub(crate) async fn a_schedule_with_a_type_is_none_of_the_task_with_that_name(store: Tested) {
@@ -396,8 +396,10 @@ pub(crate) async fn tasks_add_no_more_schedules_than_they_may(store: Tested) {
 
     let full = |schedules, bytes| ScheduleError::Full { schedules, bytes, most: 2, most_bytes: 10 };
     assert_eq!(refused(store.add_schedule(of("three", b"")).await), full(2, 10));
-    assert_eq!(refused(store.add_schedule(of("two", b"123456")).await), full(1, 5));
-    assert!(matches!(store.add_schedule(of("two", b"1234")).await.unwrap(), Added::Replaced(_)));
+    let version = store.schedule(key("two")).await.unwrap().map(|info| info.version);
+    let again = |data| AddSchedule { version, ..of("two", data) };
+    assert_eq!(refused(store.add_schedule(again(b"123456")).await), full(1, 5));
+    assert!(matches!(store.add_schedule(again(b"1234")).await.unwrap(), Added::Replaced(_)));
     let elsewhere = ScheduleKey { tenant: name("other"), key: name("three") };
     store.add_schedule(AddSchedule { key: elsewhere, ..of("three", b"12345") }).await.unwrap();
     store.delete_schedule(key("one"), None, Some(claim), at(1)).await.unwrap();
@@ -408,6 +410,23 @@ pub(crate) async fn tasks_add_no_more_schedules_than_they_may(store: Tested) {
     assert_eq!(added, [name("three"), name("two")]);
 }
 
+pub(crate) async fn tasks_that_add_and_delete_fill_the_store_no_further_than_they_may(store: Tested) {
+    let claim = running(&store, "caller").await.key;
+    let of = |text: &str| AddSchedule { guest: guest("caller", claim, 2), data: None, ..adding(text) };
+    for n in 0..10 {
+        store.add_schedule(of(&format!("k-{n}"))).await.unwrap();
+        store.delete_schedule(key(&format!("k-{n}")), None, Some(claim), at(1)).await.unwrap();
+    }
+
+    assert_eq!(refused(store.add_schedule(of("more")).await), ScheduleError::DeletedTooMany { deleted: 10 });
+    store.add_schedule(of("k-3")).await.unwrap();
+    store.delete_schedule(key("k-3"), None, Some(claim), at(2)).await.unwrap();
+    add(&store, "of-a-person").await;
+    let retention = Retention { runs: 9, age: Duration::from_secs(1_000_000), bytes: 1 << 20 };
+    store.prune(retention, at(10_000)).await.unwrap();
+    store.add_schedule(of("more")).await.unwrap();
+}
+
 pub(crate) async fn a_task_does_not_replace_the_schedule_of_a_person(store: Tested) {
     let claim = running(&store, "caller").await.key;
     let persons = add(&store, "k").await;
@@ -415,6 +434,11 @@ pub(crate) async fn a_task_does_not_replace_the_schedule_of_a_person(store: Test
     let other = AddSchedule { data: None, replace: true, ..same.clone() };
 
     assert_eq!(refused(store.add_schedule(other).await), ScheduleError::AlreadyExists(name("k")));
+    let unseen = AddSchedule { key: key("unseen"), guest: guest("other", claim, 9), ..adding("unseen") };
+    let version = there(store.add_schedule(unseen.clone()).await.unwrap()).version;
+    let raced = AddSchedule { data: None, replace: true, guest: guest("caller", claim, 9), ..unseen };
+    let preempted = ScheduleError::Preempted { key: name("unseen"), version };
+    assert_eq!(refused(store.add_schedule(raced).await), preempted, "its grant was not checked for that one");
     assert_eq!(store.add_schedule(same).await.unwrap(), Added::Existing(persons.clone()));
 
     let replaced = store.add_schedule(AddSchedule { data: None, replace: true, ..adding("k") }).await.unwrap();

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::backfills::{TURN, Turns};
+use crate::Retention;
+use crate::backfills::{DueRuns, TURN, Turns};
 use sexton_domain::run::RunState;
 
 /// Creates the run of a backfill of task `text` for the instant `seconds`, with at most `at_once` going.
@@ -95,14 +96,14 @@ pub(crate) async fn each_instant_has_one_run_of_its_schedule_or_of_a_backfill(st
 
     let made = store.enqueue((-9..-6).map(|seconds| belated("a", seconds, 1)).collect(), at(0)).await.unwrap();
 
-    assert_eq!(known, BTreeSet::from([at(-8)]));
+    assert_eq!(known, DueRuns { found: BTreeSet::from([at(-8)]), forgotten_until: None });
     assert!(
         matches!(made[..], [EnqueueOutcome::New(_), EnqueueOutcome::Existing(run), EnqueueOutcome::New(_)] if run == own),
         "{made:?}"
     );
     let known = store.due_runs(task("a"), instants).await.unwrap();
-    assert_eq!(known, (-9..-6).map(at).collect());
-    assert!(store.due_runs(task("unknown"), vec![at(-9)]).await.unwrap().is_empty());
+    assert_eq!(known.found, (-9..-6).map(at).collect());
+    assert_eq!(store.due_runs(task("unknown"), vec![at(-9)]).await.unwrap(), DueRuns::default());
 }
 
 pub(crate) async fn runs_of_a_backfill_neither_skip_nor_replace_nor_are_replaced(store: Tested) {
@@ -150,6 +151,24 @@ pub(crate) async fn a_cancelled_backfill_leaves_its_instants_without_runs(store:
     assert!(matches!(again[..], [EnqueueOutcome::Existing(_), EnqueueOutcome::New(_)]), "{again:?}");
     store.finish(success(going[0]).into()).await.unwrap();
     assert_eq!(turns(&store, &[("a", 9)], 4).await.len(), 1);
+}
+
+pub(crate) async fn a_store_knows_up_to_which_instant_it_has_deleted_runs_of_a_schedule(store: Tested) {
+    let own = |seconds| NewRun { run_at: at(seconds), at_once: None, ..belated("a", seconds, 1) };
+    let demanded = NewRun { due_at: at(-1), run_at: at(-1), ..new("a") };
+    enqueue(&store, vec![own(-8), own(-7), demanded, own(-6), own(-5)]).await;
+    for claim in claim(&store, &[("a", 9)], 9, 0).await.claims {
+        store.finish(success(claim.key).into()).await.unwrap();
+    }
+    let retention = |runs| Retention { runs, age: Duration::from_secs(1_000_000), bytes: 1 << 20 };
+    let forgotten = async || store.due_runs(task("a"), vec![at(-8), at(-5)]).await.unwrap();
+
+    store.prune(retention(5), at(1)).await.unwrap();
+    assert_eq!(forgotten().await, DueRuns { found: BTreeSet::from([at(-8), at(-5)]), forgotten_until: None });
+    while store.prune(retention(2), at(1)).await.unwrap() > 0 {}
+    assert_eq!(forgotten().await, DueRuns { found: BTreeSet::from([at(-5)]), forgotten_until: Some(at(-7)) });
+    while store.prune(retention(1), at(1)).await.unwrap() > 0 {}
+    assert_eq!(forgotten().await.forgotten_until, Some(at(-6)), "the demanded run was made for no instant");
 }
 
 pub(crate) async fn a_turn_wakes_waiters(store: Tested) {

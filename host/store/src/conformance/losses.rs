@@ -1,6 +1,7 @@
 //! Tests runs whose host went away.
 
 use super::*;
+use crate::backfills::TURN;
 use crate::hosts::{Announcement, HostRecord};
 use crate::{Death, LossPolicy, Released, RunInfo};
 use sexton_domain::run::RunState;
@@ -45,6 +46,11 @@ async fn info(store: &Tested, claim: ClaimKey) -> RunInfo {
 /// Makes a run of task `a` that is held back: its host was presumed dead in its life 1.
 async fn held_back(store: &Tested) -> ClaimKey {
     enqueue(store, vec![new("a")]).await;
+    hold_back(store).await
+}
+
+/// Claims the waiting run of task `a`, and has it held back.
+async fn hold_back(store: &Tested) -> ClaimKey {
     announce(store, 1, true, 0).await;
     let claim = claim_with(store, Some(POLICY), 0).await.unwrap();
     store.finish(buried(claim, Transition::HoldBack, Some(1), 100)).await.unwrap();
@@ -118,6 +124,19 @@ pub(crate) async fn a_suspect_does_not_start_until_it_is_released(store: Tested)
     assert_eq!(store.release_run(claim.run, at(200)).await.unwrap(), Released::NotHeld(RunState::Running));
     let absent = store.release_run(RunId(99), at(200)).await;
     assert!(matches!(absent, Err(StoreError::NoRun(RunId(99)))), "{absent:?}");
+}
+
+pub(crate) async fn a_run_of_a_backfill_says_that_it_waits_behind_a_suspect(store: Tested) {
+    let belated = |n: i64| NewRun { run_at: TURN, at_once: Some(1), due_at: at(n), ..new("a") };
+    let made = enqueue(&store, vec![belated(-2), belated(-1)]).await;
+    let why = async || store.run(made[1]).await.unwrap().unwrap().why.unwrap();
+    store.take_turns(at(0)).await.unwrap();
+    assert!(!why().await.contains("behind"), "{}", why().await);
+
+    hold_back(&store).await;
+
+    let behind = format!(", behind run {}, which is held back", made[0]);
+    assert!(why().await.ends_with(&behind), "{}", why().await);
 }
 
 pub(crate) async fn releasing_a_suspect_wakes_waiters(store: Tested) {

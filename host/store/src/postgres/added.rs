@@ -160,11 +160,24 @@ async fn next_version(tx: &Tx) -> Step<i64> {
     Ok(tx.query_one("UPDATE counters SET schedules = schedules + 1 RETURNING schedules", &[]).await?.get(0))
 }
 
-/// Checks that a claim holds. The run's row is not locked: this transaction may hold rows of tasks, which others lock
-/// after those of runs.
+/// Selects a run if a claim of it holds.
+const HOLDS: &str =
+    formatcp!("SELECT true FROM runs_live WHERE id = $1 AND state + 0 = {RUNNING} AND attempt = $2 AND fence = $3");
+
+/// Checks that a claim holds. The run's row is not locked: a transaction that waits for `counters` would keep its claim
+/// from ending.
 async fn holds(tx: &Tx, claim: ClaimKey) -> Step<()> {
-    let sql =
-        formatcp!("SELECT true FROM runs_live WHERE id = $1 AND state + 0 = {RUNNING} AND attempt = $2 AND fence = $3");
+    look(tx, claim, HOLDS).await
+}
+
+/// Checks that a claim holds, and keeps it from ending until the transaction has ended. It never waits, as this
+/// transaction has `counters`, and may have rows of tasks, which others lock after those of runs: a row that another
+/// transaction has locked is that of a run that ends, or that is being cancelled.
+async fn still_holds(tx: &Tx, claim: ClaimKey) -> Step<()> {
+    look(tx, claim, formatcp!("{HOLDS} FOR KEY SHARE SKIP LOCKED")).await
+}
+
+async fn look(tx: &Tx, claim: ClaimKey, sql: &str) -> Step<()> {
     match tx.query_opt(sql, &[&claim.run.0, &to_int(claim.attempt), &to_sql(claim.fence)]).await? {
         Some(_) => Ok(()),
         None => Err(StoreError::ClaimLost(claim).into()),
@@ -185,6 +198,10 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
     }
     // Each number is an id once, and a version once: a pruned row's number never comes back.
     let version = next_version(tx).await?;
+    if let Some(guest) = &new.guest {
+        // The claim may have been lost while this transaction waited for the others.
+        still_holds(tx, guest.claim).await?;
+    }
     // All earlier additions are visible now, and further ones wait for this transaction.
     let found = find(tx, &new.key).await?;
     let others = if new.guest.is_some() { by_tasks(tx, &new.key).await? } else { GuestSchedules::default() };
@@ -221,12 +238,13 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
-/// Returns how many schedules of the tenant tasks have added, besides the one with this key.
+/// Returns how many schedules of the tenant tasks have added, besides the one with this key. Deleted ones have no data.
 async fn by_tasks(tx: &Tx, key: &ScheduleKey) -> Step<GuestSchedules> {
-    let sql = "SELECT count(*), coalesce(sum(octet_length(data)), 0)::bigint FROM schedules \
-               WHERE tenant = $1 AND key <> $2 AND added_by IS NOT NULL AND NOT deleted";
+    let sql = "SELECT count(*) FILTER (WHERE NOT deleted), count(*) FILTER (WHERE deleted), \
+               coalesce(sum(octet_length(data)), 0)::bigint FROM schedules \
+               WHERE tenant = $1 AND key <> $2 AND added_by IS NOT NULL";
     let row = tx.query_one(sql, &[&key.tenant.as_str(), &key.key.as_str()]).await?;
-    Ok(GuestSchedules { schedules: number(&row, 0), bytes: number(&row, 1) })
+    Ok(GuestSchedules { schedules: number(&row, 0), deleted: number(&row, 1), bytes: number(&row, 2) })
 }
 
 /// See [`AddedSchedules::schedule_data`].
@@ -257,6 +275,9 @@ async fn delete(
     };
     there(find(tx, key).await?).map_err(StoreError::from)?;
     let next = next_version(tx).await?;
+    if let Some(claim) = claim {
+        still_holds(tx, claim).await?;
+    }
     let found = there(find(tx, key).await?).map_err(StoreError::from)?;
     if !found.deleted {
         tx.execute(

@@ -1,13 +1,13 @@
 //! Lets the runs of backfills take turns. Hosts that do so at once wait for each other at the rows of the tasks, so that
 //! no turn is given out twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use const_format::formatcp;
 
 use crate::Result;
-use crate::backfills::{Backfills, PIECE, TURN_MS, Turns};
+use crate::backfills::{Backfills, DueRuns, PIECE, TURN_MS, Turns};
 use crate::codes::WAITING;
 use crate::rules::backfills::Starting;
 use crate::rules::runs::due_key;
@@ -18,7 +18,7 @@ use sexton_domain::time::Timestamp;
 use super::archive::{ArchiveColumns, moving};
 use super::counter_changes::CounterChanges;
 use super::errors::Step;
-use super::rows::{number, small};
+use super::rows::{maybe_instant, number, small};
 use super::tasks;
 use super::tx::Tx;
 use super::tx_actions::act;
@@ -35,7 +35,7 @@ impl Backfills for PostgresStore {
         }
     }
 
-    async fn due_runs(&self, task: TaskKey, instants: Vec<Timestamp>) -> Result<BTreeSet<Timestamp>> {
+    async fn due_runs(&self, task: TaskKey, instants: Vec<Timestamp>) -> Result<DueRuns> {
         read!(self, |tx| due_runs(tx, &task, &instants))
     }
 
@@ -105,29 +105,38 @@ pub(super) async fn waiting(tx: &Tx, task: i64) -> Step<u64> {
     Ok(number(&tx.query_one(sql, &[&task]).await?, 0))
 }
 
-async fn due_runs(tx: &Tx, task: &TaskKey, instants: &[Timestamp]) -> Step<BTreeSet<Timestamp>> {
+async fn due_runs(tx: &Tx, task: &TaskKey, instants: &[Timestamp]) -> Step<DueRuns> {
+    let row = tx
+        .query_opt(
+            "SELECT t.id, (SELECT max(y.forgotten_until) FROM tally y WHERE y.task = t.id) FROM tasks t \
+             WHERE t.tenant = $1 AND t.name = $2",
+            &[&task.tenant.as_str(), &task.task.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(DueRuns::default()) };
     let by_key: BTreeMap<String, Timestamp> = instants.iter().map(|at| (due_key(*at), *at)).collect();
     let keys: Vec<&str> = by_key.keys().map(String::as_str).collect();
     let rows = tx
         .query(
-            "SELECT n.key FROM tasks t CROSS JOIN unnest($3::text[]) AS n(key) CROSS JOIN LATERAL \
-             (SELECT 1 FROM run_keys k WHERE k.task = t.id AND k.key = n.key LIMIT 1) k \
-             WHERE t.tenant = $1 AND t.name = $2",
-            &[&task.tenant.as_str(), &task.task.as_str(), &keys],
+            "SELECT n.key FROM unnest($2::text[]) AS n(key) CROSS JOIN LATERAL \
+             (SELECT 1 FROM run_keys k WHERE k.task = $1 AND k.key = n.key LIMIT 1) k",
+            &[&row.get::<_, i64>(0), &keys],
         )
         .await?;
-    Ok(rows.iter().filter_map(|row| by_key.get(row.get::<_, &str>(0)).copied()).collect())
+    let found = rows.iter().filter_map(|row| by_key.get(row.get::<_, &str>(0)).copied()).collect();
+    Ok(DueRuns { found, forgotten_until: maybe_instant(&row, 1) })
 }
 
 async fn cancel(tx: &mut Tx, task: &TaskKey, why: &str, now: Timestamp) -> Step<u64> {
-    let row = tasks::lock_one(tx, task).await?;
+    let Some(task) = tasks::find(tx, task).await? else { return Ok(0) };
+    tasks::lock(tx, &[task]).await?;
     let waits = tx
         .query(
             formatcp!(
                 "SELECT id FROM runs_live WHERE at_once IS NOT NULL AND task = $1 \
                  AND run_at BETWEEN {TURN_MS} AND {TURN_MS} ORDER BY run_at, id LIMIT {PIECE} FOR UPDATE"
             ),
-            &[&row.id],
+            &[&task],
         )
         .await?;
     if waits.is_empty() {
@@ -145,7 +154,7 @@ async fn cancel(tx: &mut Tx, task: &TaskKey, why: &str, now: Timestamp) -> Step<
     let called_off = moving(&ArchiveColumns::cancelled_unstarted("$3::bigint", "$2::text"), which, "");
     let gone = tx.query(&format!("{called_off} SELECT bytes FROM gone"), &[&runs, &why, &now.as_millis()]).await?;
     let mut tally = CounterChanges::default();
-    let change = tally.of(row.id);
+    let change = tally.of(task);
     change.leave(RunState::Waiting, gone.len());
     change.enter(RunState::Cancelled, gone.len());
     change.bytes += gone.iter().map(|row| row.get::<_, i64>(0)).sum::<i64>();

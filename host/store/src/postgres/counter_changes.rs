@@ -31,6 +31,8 @@ pub(super) struct Change {
     latest_failure: Option<Timestamp>,
     /// The run whose attempt began last, and when.
     latest_begun: Option<RunAt>,
+    /// The latest instant of its schedule whose run was deleted.
+    forgotten_until: Option<Timestamp>,
 }
 
 impl Change {
@@ -57,6 +59,11 @@ impl Change {
     /// Records that a run failed.
     pub(super) fn failed(&mut self, at: Timestamp) {
         self.latest_failure = self.latest_failure.max(Some(at));
+    }
+
+    /// Records that the run of an instant of the schedule was deleted.
+    pub(super) fn forgot(&mut self, due_at: Timestamp) {
+        self.forgotten_until = self.forgotten_until.max(Some(due_at));
     }
 }
 
@@ -87,6 +94,7 @@ impl CounterChanges {
             failure_ats: each(|change| change.latest_failure.map(Timestamp::as_millis)),
             begun: each(|change| change.latest_begun.map(|(run, _)| run.0)),
             begun_ats: each(|change| change.latest_begun.map(|(_, at)| at.as_millis())),
+            forgotten: each(|change| change.forgotten_until.map(Timestamp::as_millis)),
         }
     }
 }
@@ -103,14 +111,15 @@ pub(super) struct Columns {
     failure_ats: Vec<Option<i64>>,
     begun: Vec<Option<i64>>,
     begun_ats: Vec<Option<i64>>,
+    forgotten: Vec<Option<i64>>,
 }
 
 impl Columns {
     /// Returns the parameters of [`WRITE`], in its order.
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 13] {
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 14] {
         let Self { tasks, shard, runs: [waiting, running, succeeded, failed, cancelled], bytes, .. } = self;
         let (successes, success_ats, failure_ats) = (&self.successes, &self.success_ats, &self.failure_ats);
-        let (begun, begun_ats) = (&self.begun, &self.begun_ats);
+        let (begun, begun_ats, forgotten) = (&self.begun, &self.begun_ats, &self.forgotten);
         [
             tasks,
             shard,
@@ -125,6 +134,7 @@ impl Columns {
             failure_ats,
             begun,
             begun_ats,
+            forgotten,
         ]
     }
 }
@@ -149,12 +159,13 @@ const BEGAN_LATER: &str = is_later!("latest_begun");
 /// Adds a [`CounterChanges`] to the sums.
 pub(super) const WRITE: &str = formatcp!(
     "INSERT INTO tally AS y (task, shard, waiting, running, succeeded, failed, cancelled, bytes, \
-     latest_success, latest_success_at, latest_failure_at, latest_begun, latest_begun_at) \
+     latest_success, latest_success_at, latest_failure_at, latest_begun, latest_begun_at, forgotten_until) \
      SELECT n.task, $2::smallint, n.waiting, n.running, n.succeeded, n.failed, n.cancelled, n.bytes, n.success, n.success_at, \
-     n.failure_at, n.begun, n.begun_at \
+     n.failure_at, n.begun, n.begun_at, n.forgotten \
      FROM unnest($1::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], \
-     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) \
-     AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at, begun, begun_at) \
+     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[]) \
+     AS n(task, waiting, running, succeeded, failed, cancelled, bytes, success, success_at, failure_at, begun, begun_at, \
+     forgotten) \
      ON CONFLICT (task, shard) DO UPDATE SET waiting = y.waiting + excluded.waiting, \
      running = y.running + excluded.running, succeeded = y.succeeded + excluded.succeeded, \
      failed = y.failed + excluded.failed, cancelled = y.cancelled + excluded.cancelled, \
@@ -162,6 +173,7 @@ pub(super) const WRITE: &str = formatcp!(
      latest_success_at = CASE WHEN {SUCCEEDED_LATER} THEN excluded.latest_success_at ELSE y.latest_success_at END, \
      latest_success = CASE WHEN {SUCCEEDED_LATER} THEN excluded.latest_success ELSE y.latest_success END, \
      latest_failure_at = greatest(y.latest_failure_at, excluded.latest_failure_at), \
+     forgotten_until = greatest(y.forgotten_until, excluded.forgotten_until), \
      latest_begun_at = CASE WHEN {BEGAN_LATER} THEN excluded.latest_begun_at ELSE y.latest_begun_at END, \
      latest_begun = CASE WHEN {BEGAN_LATER} THEN excluded.latest_begun ELSE y.latest_begun END"
 );

@@ -28,11 +28,12 @@ use super::day::Day;
 use super::errors::{Failure, Remedy, Step, translate};
 use super::history::TIME;
 use super::planner::READS_ALL_ROWS;
-use super::rows::state;
+use super::rows::{maybe_instant, state};
 use super::schema::{ATTEMPT_NUMBERS, RUN_NUMBERS};
 use super::tx::Tx;
 use super::{PostgresStore, read};
 use crate::codes::LAST_OUTCOME;
+use crate::rules::runs::DUE;
 
 const HOUR: i64 = 3600 * 1000;
 
@@ -276,14 +277,19 @@ async fn clear(tx: &mut Tx, day: &str) -> Step<u64> {
         .await?;
     let mut tally = CounterChanges::default();
     let mut gone = 0;
-    let counted =
-        format!("SELECT task, state, count(*), coalesce(sum(bytes), 0)::bigint FROM runs_{day} GROUP BY task, state");
+    let counted = format!(
+        "SELECT task, state, count(*), coalesce(sum(bytes), 0)::bigint, max(due_at) FILTER (WHERE dedup LIKE '{DUE}%') \
+         FROM runs_{day} GROUP BY task, state"
+    );
     for row in tx.query(&counted, &[]).await? {
         let (task, count, bytes): (i64, i64, i64) = (row.get(0), row.get(2), row.get(3));
         let count = usize::try_from(count).unwrap_or_default();
         let change = tally.of(task);
         change.leave(state(&row, 1)?, count);
         change.bytes -= bytes;
+        if let Some(due_at) = maybe_instant(&row, 4) {
+            change.forgot(due_at);
+        }
         gone += count as u64;
     }
     let latest = format!(

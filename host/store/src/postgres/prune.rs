@@ -7,6 +7,7 @@ use const_format::formatcp;
 
 use crate::codes::{RUNNING, state_code};
 use crate::rules::retention::{ATTEMPTS, LOOK_BEHIND};
+use crate::rules::runs::is_due_key;
 use crate::{ROW_BYTES, Retention};
 use sexton_domain::run::{ClaimKey, RunId, RunState};
 use sexton_domain::time::Timestamp;
@@ -14,7 +15,7 @@ use sexton_domain::time::Timestamp;
 use super::counter_changes::{CounterChanges, LATEST_SUCCESS};
 use super::day::day_after;
 use super::errors::Step;
-use super::rows::{code, state, to_int, to_sql};
+use super::rows::{code, instant, state, to_int, to_sql};
 use super::schema::NOT_OVER;
 use super::tx::Tx;
 
@@ -96,7 +97,7 @@ pub(super) async fn delete(tx: &mut Tx, runs: &[RunId]) -> Step<u64> {
     let runs: Vec<i64> = runs.iter().map(|run| run.0).collect();
     let sql = format!(
         "DELETE FROM runs WHERE id = ANY($1) AND over_at < {NOT_OVER} AND state > {} \
-         RETURNING id, task, state, bytes, attempt, dedup",
+         RETURNING id, task, state, bytes, attempt, dedup, due_at",
         code(state_code(RunState::Running))
     );
     let gone = tx.query(&sql, &[&runs]).await?;
@@ -115,6 +116,9 @@ pub(super) async fn delete(tx: &mut Tx, runs: &[RunId]) -> Step<u64> {
             tried.push(run);
         }
         if let Some(key) = row.get::<_, Option<&str>>(5) {
+            if is_due_key(key) {
+                change.forgot(instant(row, 6));
+            }
             ids.push(run);
             tasks.push(task);
             keys.push(key);

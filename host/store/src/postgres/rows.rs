@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use const_format::formatcp;
 use tokio_postgres::Row;
 
 use super::errors::Step;
 use super::schema::NOT_OVER;
 use super::tasks::{pause, standing};
+use crate::backfills::TURN_MS;
 use crate::codes::{self, word};
 use crate::rules::waiting::Facts;
 use crate::{LockKind, LockMode, RunInfo, StoreError};
@@ -127,10 +129,13 @@ pub(super) fn named(row: &Row, column: usize) -> Step<String> {
 }
 
 /// Columns that [`run_info`] reads of a run `r` and its task `t`, in its order.
-pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
+pub(super) const RUN_COLUMNS: &str = formatcp!(
+    "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.over_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why, r.deaths, r.suspected_at, \
-     r.at_once";
+     r.at_once, CASE WHEN r.run_at = {TURN_MS} THEN (SELECT b.id FROM runs_live b \
+     WHERE b.at_once IS NOT NULL AND b.task = r.task AND b.run_at > {TURN_MS} ORDER BY b.run_at, b.id LIMIT 1) END"
+);
 
 /// The source of [`RUN_COLUMNS`] besides runs `r` and tasks `t`: the run's pause by tenant, or else that of all.
 pub(super) const PAUSE_OF_MANY: &str = "LEFT JOIN LATERAL (SELECT tenant, since_at, why FROM pauses \
@@ -155,6 +160,7 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         deaths: small(row, 27),
         suspected_at: maybe_instant(row, 28),
         at_once: row.get::<_, Option<i32>>(29).map(i32::unsigned_abs),
+        behind: row.get::<_, Option<i64>>(30).map(RunId),
         pause: pause(row, 16).map(|pause| (PausedBy::Task, pause)).or(of_many),
         standing: standing(row, 16),
     };

@@ -49,6 +49,13 @@ pub(super) async fn intern_one(tx: &Tx, task: &TaskKey) -> Step<i64> {
     Ok(intern(tx, std::slice::from_ref(task)).await?[0])
 }
 
+/// Returns the number of a task, if there is a row for it.
+pub(super) async fn find(tx: &Tx, task: &TaskKey) -> Step<Option<i64>> {
+    let sql = "SELECT id FROM tasks WHERE tenant = $1 AND name = $2";
+    let row = tx.query_opt(sql, &[&task.tenant.as_str(), &task.task.as_str()]).await?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// Columns that [`pause`] and [`standing`] read of a task `t`, in their order.
 pub(super) const STANDING_COLUMNS: &str = "t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until";
 

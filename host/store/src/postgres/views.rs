@@ -13,6 +13,7 @@ use sexton_domain::run::RunId;
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
+use super::day::Day;
 use super::errors::Step;
 use super::rows::{cause, instant, maybe_instant, outcome, over_at, state, task_key, to_sql};
 use super::tx::Tx;
@@ -35,8 +36,13 @@ const WAS_SKIPPED: &str = formatcp!(
      OR r.state = {CANCELLED} AND coalesce(r.message, '') LIKE '{SKIPPED}%'"
 );
 
-/// Reads a task's runs, newest first, by index, in the partitions of the days that can have any: a run is not over
-/// before it is made. The first attempt's start is looked up only for a run that was tried again.
+/// The most runs of a window that are read with one statement. A window is read in pages, because the end of one, the
+/// first older run, cannot be put into a statement that reads by index.
+const PAGE: usize = 1000;
+
+/// Reads a page of a task's runs, newest first, by index, in the partitions of the days that can have any: a run is not
+/// over before it is made. The days are whole ones, so that no row of them is read and left out. The first attempt's
+/// start is looked up only for a run that was tried again.
 const WINDOW: &str = formatcp!(
     "SELECT r.id, r.state, r.cause, r.due_at, r.created_at, \
      CASE WHEN r.attempt > 1 THEN (SELECT a.started_at FROM attempts a WHERE a.run = r.id AND a.attempt = 1 \
@@ -44,15 +50,46 @@ const WINDOW: &str = formatcp!(
      CASE WHEN r.state = {FAILED} THEN left(r.message, {MESSAGE}) END, \
      {WAS_SKIPPED}, \
      r.at_once IS NOT NULL OR (r.parent IS NOT NULL AND r.cause = {DEMAND}) \
-     FROM tasks t CROSS JOIN LATERAL (SELECT * FROM runs WHERE task = t.id AND over_at >= $3 AND created_at >= $3 \
-     ORDER BY -id LIMIT $4) r WHERE t.tenant = $1 AND t.name = $2"
+     FROM tasks t CROSS JOIN LATERAL (SELECT * FROM runs WHERE task = t.id AND over_at >= $3 AND -id > -$5::bigint \
+     ORDER BY -id LIMIT $4) r WHERE t.tenant = $1 AND t.name = $2 ORDER BY r.id DESC"
 );
 
 async fn window(tx: &Tx, task: &TaskKey, since: Timestamp, limit: usize) -> Step<Window> {
-    let most = to_sql(limit.saturating_add(1));
-    let rows = tx.query(WINDOW, &[&task.tenant.as_str(), &task.task.as_str(), &since.as_millis(), &most]).await?;
-    let runs = rows.iter().take(limit).map(times).collect::<Step<Vec<RunTimes>>>()?;
-    Ok(Window { runs, cut: rows.len() > limit })
+    let (mut window, mut before) = (Window::default(), i64::MAX);
+    loop {
+        let page = PAGE.min((limit - window.runs.len()).saturating_add(1));
+        let (day, page_size) = (Day::of(since).0, to_sql(page));
+        let rows = tx.query(WINDOW, &[&task.tenant.as_str(), &task.task.as_str(), &day, &page_size, &before]).await?;
+        for row in &rows {
+            let run = times(row)?;
+            // Runs are numbered in the order in which they are made, so that those before it were made earlier.
+            if run.created_at < since {
+                return Ok(window);
+            }
+            if window.runs.len() == limit {
+                return Ok(Window { cut: true, ..window });
+            }
+            before = run.run.0;
+            window.runs.push(run);
+        }
+        if rows.len() < page {
+            return Ok(window);
+        }
+    }
+}
+
+/// Returns the statement that reads a page of a window, with its parameters in place, for a test of its plan.
+#[cfg(test)]
+pub(super) fn page_of_window(task: &TaskKey, since: Timestamp, before: i64) -> String {
+    let parameters = [
+        format!("'{}'", task.tenant),
+        format!("'{}'", task.task),
+        Day::of(since).0.to_string(),
+        PAGE.to_string(),
+        before.to_string(),
+    ];
+    let place = |sql: String, (n, value): (usize, &String)| sql.replace(&format!("${}", n + 1), value);
+    parameters.iter().enumerate().fold(WINDOW.to_owned(), place)
 }
 
 fn times(row: &Row) -> Step<RunTimes> {

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use crate::added::{AddSchedule, DueSchedule, GuestSchedules, ScheduleError, ScheduleInfo, ScheduleProgress};
+use crate::added::{
+    AddSchedule, DueSchedule, GuestSchedule, GuestSchedules, ScheduleError, ScheduleInfo, ScheduleProgress,
+};
 use sexton_domain::time::Timestamp;
 
 /// The time for which the row of a deleted schedule stays. A host that looks less often learns of the deletion when it
 /// fires the schedule.
 pub(crate) const DELETED_FOR: Duration = Duration::from_secs(3600);
+
+/// The rows of schedules that tasks have added, deleted ones included, for each schedule that they may have. Rows of
+/// deleted schedules stay for a while, so without this bound tasks that add and delete would let the store grow.
+const ROWS: u64 = 5;
 
 /// A schedule as found by a store.
 #[derive(Clone, Debug)]
@@ -38,10 +44,11 @@ pub(crate) fn add(
     others: GuestSchedules,
     doubt: bool,
 ) -> Result<Decision, ScheduleError> {
+    let has_row = found.is_some();
     let Some(Stored { info, data, .. }) = found.filter(|found| !found.deleted) else {
         return match new.version {
             Some(_) => Err(ScheduleError::NotFound(new.key.key.clone())),
-            None => room(new, others).map(|()| Decision::Write { replaces: false }),
+            None => room(new, others, has_row).map(|()| Decision::Write { replaces: false }),
         };
     };
     let same = info.target == new.target && info.definition == new.definition && data == new.data;
@@ -54,22 +61,41 @@ pub(crate) fn add(
         return Err(ScheduleError::AlreadyExists(new.key.key.clone()));
     }
     match info.finished_at {
+        Some(_) if same && new.guest.as_ref().is_some_and(|guest| repeats(guest, &info, new.replace)) => {
+            Ok(Decision::Keep(info))
+        }
         Some(at) if !new.replace => Err(ScheduleError::AlreadyFinished { key: new.key.key.clone(), at }),
         None if same => Ok(Decision::Keep(info)),
         None if !new.replace => Err(ScheduleError::AlreadyExists(new.key.key.clone())),
-        _ => room(new, others).map(|()| Decision::Write { replaces: true }),
+        // The schedule appeared after the guest's grant was checked, so it may be of a task that is not granted.
+        _ if new.guest.is_some() && new.version.is_none() => {
+            Err(ScheduleError::Preempted { key: new.key.key.clone(), version: info.version })
+        }
+        _ => room(new, others, true).map(|()| Decision::Write { replaces: true }),
     }
 }
 
-/// Refuses a schedule of a guest if there is no room for it beside `others`.
-fn room(new: &AddSchedule, others: GuestSchedules) -> Result<(), ScheduleError> {
+/// Returns whether a guest that adds a finished schedule once more repeats what was done. Without `replace` it always
+/// does; with it, if its run added the schedule.
+fn repeats(guest: &GuestSchedule, found: &ScheduleInfo, replace: bool) -> bool {
+    let of_this_run = found.added_by.as_ref() == Some(&guest.task)
+        && guest.run_created_at.is_some_and(|created_at| found.created_at >= created_at);
+    !replace || of_this_run
+}
+
+/// Refuses a schedule of a guest if there is no room for it beside `others`. One whose key `has_row` takes no further
+/// row.
+fn room(new: &AddSchedule, others: GuestSchedules, has_row: bool) -> Result<(), ScheduleError> {
     let Some(guest) = &new.guest else { return Ok(()) };
-    let bytes = new.data.as_ref().map_or(0, |data| data.len() as u64);
-    if others.schedules < guest.most && others.bytes.saturating_add(bytes) <= guest.bytes {
-        return Ok(());
+    let GuestSchedules { schedules, deleted, bytes } = others;
+    let more_bytes = new.data.as_ref().map_or(0, |data| data.len() as u64);
+    if schedules >= guest.most || bytes.saturating_add(more_bytes) > guest.bytes {
+        return Err(ScheduleError::Full { schedules, bytes, most: guest.most, most_bytes: guest.bytes });
     }
-    let GuestSchedules { schedules, bytes } = others;
-    Err(ScheduleError::Full { schedules, bytes, most: guest.most, most_bytes: guest.bytes })
+    if !has_row && schedules.saturating_add(deleted) >= guest.most.saturating_mul(ROWS) {
+        return Err(ScheduleError::DeletedTooMany { deleted });
+    }
+    Ok(())
 }
 
 /// Refuses a schedule that has changed since its caller read it.

@@ -226,9 +226,17 @@ impl NewRun {
     }
 }
 
+/// The beginning of the dedup keys of runs that a task's schedule has for its instants.
+pub(crate) const DUE: &str = "at:";
+
 /// Returns the dedup key of the run that a task's schedule has for the instant `due_at`.
 pub(crate) fn due_key(due_at: Timestamp) -> String {
-    format!("at:{}", due_at.as_millis())
+    format!("{DUE}{}", due_at.as_millis())
+}
+
+/// Returns whether a dedup key is that of a run that a task's schedule has for an instant.
+pub(crate) fn is_due_key(key: &str) -> bool {
+    key.starts_with(DUE)
 }
 
 /// The beginning of the dedup keys of runs in which another run continues (`imports::schedule` makes the keys).

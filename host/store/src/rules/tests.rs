@@ -38,7 +38,7 @@ mod adding {
     }
 
     /// No schedules that tasks have added.
-    const NO_OTHERS: GuestSchedules = GuestSchedules { schedules: 0, bytes: 0 };
+    const NO_OTHERS: GuestSchedules = GuestSchedules { schedules: 0, deleted: 0, bytes: 0 };
 
     fn new(definition: &str) -> AddSchedule {
         AddSchedule {
@@ -74,15 +74,65 @@ mod adding {
         Some(Stored { id: 1, info: info(definition, finished_at), data: None, deleted: false })
     }
 
+    fn guest(run_created_at: Option<Timestamp>) -> Option<GuestSchedule> {
+        Some(GuestSchedule { task: name("caller"), claim: CLAIM, most: 2, bytes: 10, run_created_at })
+    }
+
+    /// Returns a schedule that the task `caller` has added at the epoch.
+    fn by_task(definition: &str, finished_at: Option<Timestamp>) -> Option<Stored> {
+        let info = ScheduleInfo { added_by: Some(name("caller")), ..info(definition, finished_at) };
+        stored(definition, finished_at).map(|found| Stored { info, ..found })
+    }
+
+    #[test]
+    fn a_task_does_not_replace_a_schedule_that_appeared_after_its_grant_was_checked() {
+        let add = AddSchedule { guest: guest(None), replace: true, ..new("a") };
+        let preempted = || Err(ScheduleError::Preempted { key: name("nightly"), version: 7 });
+
+        assert_eq!(added::add(&add, by_task("b", None), NO_OTHERS, false), preempted());
+        assert_eq!(added::add(&add, by_task("b", Some(NOW)), NO_OTHERS, false), preempted());
+        assert!(matches!(added::add(&add, by_task("a", None), NO_OTHERS, false), Ok(Decision::Keep(_))));
+    }
+
+    #[test]
+    fn rows_of_deleted_schedules_count_until_they_are_gone() {
+        let add = AddSchedule { guest: guest(None), ..new("a") };
+        let others = |schedules, deleted| GuestSchedules { schedules, deleted, bytes: 0 };
+        let deleted = by_task("b", Some(NOW)).map(|found| Stored { deleted: true, ..found });
+
+        assert_eq!(added::add(&add, None, others(1, 8), false), Ok(Decision::Write { replaces: false }));
+        let full = added::add(&add, None, others(1, 9), false).unwrap_err();
+        assert_eq!(full, ScheduleError::DeletedTooMany { deleted: 9 });
+        assert!(full.to_string().contains("deleted 9 schedules within the last hour"), "{full}");
+        assert_eq!(added::add(&add, deleted, others(1, 9), false), Ok(Decision::Write { replaces: false }));
+        let person = AddSchedule { guest: None, ..add };
+        assert_eq!(added::add(&person, None, others(1, 9), false), Ok(Decision::Write { replaces: false }));
+    }
+
+    #[test]
+    fn a_task_that_adds_a_finished_schedule_again_repeats_what_its_run_has_done() {
+        let finished = || by_task("a", Some(NOW));
+        let keep = |run_created_at, replace| {
+            let add = AddSchedule { guest: guest(run_created_at), version: Some(7), replace, ..new("a") };
+            matches!(added::add(&add, finished(), NO_OTHERS, false), Ok(Decision::Keep(_)))
+        };
+        let epoch = Timestamp::from_millis(0);
+
+        assert!(keep(None, false));
+        assert!(keep(Some(epoch), true), "the schedule was added after the run was made");
+        assert!(!keep(Some(NOW), true), "an earlier run has added it, and this one begins it anew");
+        assert!(!keep(None, true));
+        let other = AddSchedule { guest: guest(Some(epoch)), version: Some(7), replace: true, ..new("b") };
+        assert_eq!(added::add(&other, finished(), NO_OTHERS, false), Ok(Decision::Write { replaces: true }));
+        let of_person = AddSchedule { guest: guest(Some(epoch)), ..new("a") };
+        let taken = Err(ScheduleError::AlreadyExists(name("nightly")));
+        assert_eq!(added::add(&of_person, stored("a", Some(NOW)), NO_OTHERS, false), taken);
+    }
+
     #[test]
     fn a_task_adds_schedules_where_there_is_room_and_changes_none_of_a_person() {
-        let guest = GuestSchedule { task: name("caller"), claim: CLAIM, most: 2, bytes: 10 };
-        let add = AddSchedule { guest: Some(guest), data: Some(vec![0; 4]), replace: true, ..new("a") };
-        let others = |schedules, bytes| GuestSchedules { schedules, bytes };
-        let by_task = |definition| {
-            let info = ScheduleInfo { added_by: Some(name("caller")), ..info(definition, None) };
-            stored(definition, None).map(|found| Stored { info, ..found })
-        };
+        let add = AddSchedule { guest: guest(None), data: Some(vec![0; 4]), replace: true, ..new("a") };
+        let others = |schedules, bytes| GuestSchedules { schedules, deleted: 0, bytes };
 
         assert_eq!(added::add(&add, None, others(1, 6), false), Ok(Decision::Write { replaces: false }));
         for full in [others(2, 0), others(1, 7)] {
@@ -91,7 +141,11 @@ mod adding {
                 "{full:?}"
             );
         }
-        assert_eq!(added::add(&add, by_task("b"), NO_OTHERS, false), Ok(Decision::Write { replaces: true }));
+        let of_version = AddSchedule { version: Some(7), ..add.clone() };
+        assert_eq!(
+            added::add(&of_version, by_task("b", None), NO_OTHERS, false),
+            Ok(Decision::Write { replaces: true })
+        );
         let taken = Err(ScheduleError::AlreadyExists(name("nightly")));
         assert_eq!(added::add(&add, stored("b", None), NO_OTHERS, false), taken);
         let person = AddSchedule { guest: None, ..add };
@@ -390,6 +444,7 @@ mod waiting_runs {
             deaths: 2,
             suspected_at: None,
             at_once: None,
+            behind: None,
             pause: Some((PausedBy::Task, Pause { since: None, why: Some("by hand".to_owned()) })),
             standing: Standing::default(),
         }
@@ -412,6 +467,8 @@ mod waiting_runs {
             waits.why()
         );
         assert_eq!(waits.shown_run_at(), NOW);
+        let behind = Facts { behind: Some(RunId(17)), ..waits.clone() }.why();
+        assert!(behind.as_ref().is_some_and(|why| why.ends_with(", behind run 17, which is held back")), "{behind:?}");
         let had_it = Facts { run_at: later(1), ..waits };
         assert_eq!((had_it.why(), had_it.shown_run_at()), (facts().why(), later(1)));
     }

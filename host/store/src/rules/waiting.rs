@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) suspected_at: Option<Timestamp>,
     /// The most runs of backfills at once, if it belongs to one.
     pub(crate) at_once: Option<u32>,
+    /// The run of the task's backfills that is held back on suspicion, if it waits for its turn behind one.
+    pub(crate) behind: Option<RunId>,
     /// The narrowest pause that applies to the task.
     pub(crate) pause: Option<(PausedBy, Pause)>,
     pub(crate) standing: Standing,
@@ -39,7 +41,11 @@ impl Facts {
             return Some(why_suspected(self.run, self.deaths));
         }
         if let Some(at_once) = self.at_once.filter(|_| self.state == RunState::Waiting && self.run_at == TURN) {
-            return Some(format!("waits for its turn in a backfill, of which at most {at_once} may be going at once"));
+            let turn = format!("waits for its turn in a backfill, of which at most {at_once} may be going at once");
+            return Some(match self.behind {
+                Some(run) => format!("{turn}, behind run {run}, which is held back"),
+                None => turn,
+            });
         }
         // A run past limits waits for a place only.
         if self.state != RunState::Waiting || (self.forced && self.attempt == 0) {

@@ -146,14 +146,14 @@ pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
 
-/// Returns how many schedules of the tenant tasks have added, besides the one with this key.
+/// Returns how many schedules of the tenant tasks have added, besides the one with this key. Deleted ones have no data.
 fn by_tasks(conn: &Connection, key: &ScheduleKey) -> rusqlite::Result<GuestSchedules> {
     conn.prepare_cached(
-        "SELECT count(*), coalesce(sum(length(data)), 0) FROM schedules INDEXED BY schedules_by_tasks \
-         WHERE tenant = ?1 AND key <> ?2 AND added_by IS NOT NULL AND deleted = 0",
+        "SELECT count(*) FILTER (WHERE deleted = 0), count(*) FILTER (WHERE deleted = 1), coalesce(sum(length(data)), 0) \
+         FROM schedules INDEXED BY schedules_by_tasks WHERE tenant = ?1 AND key <> ?2 AND added_by IS NOT NULL",
     )?
     .query_row([key.tenant.as_str(), key.key.as_str()], |row| {
-        Ok(GuestSchedules { schedules: number(row, 0)?, bytes: number(row, 1)? })
+        Ok(GuestSchedules { schedules: number(row, 0)?, deleted: number(row, 1)?, bytes: number(row, 2)? })
     })
 }
 

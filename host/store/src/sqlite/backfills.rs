@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::SqliteStore;
 use super::errors::Step;
 use super::ledger::TaskId;
-use super::rows::number;
+use super::rows::{maybe_instant, number};
 use super::writer::Writing;
 use crate::Result;
-use crate::backfills::{Backfills, PIECE, TURN_MS, Turns};
+use crate::backfills::{Backfills, DueRuns, PIECE, TURN_MS, Turns};
 use crate::codes::{CANCELLED, RUNNING, SUCCEEDED, WAITING};
 use crate::rules::backfills::Starting;
 use crate::rules::runs::due_key;
@@ -35,7 +35,7 @@ impl Backfills for SqliteStore {
         }
     }
 
-    async fn due_runs(&self, task: TaskKey, instants: Vec<Timestamp>) -> Result<BTreeSet<Timestamp>> {
+    async fn due_runs(&self, task: TaskKey, instants: Vec<Timestamp>) -> Result<DueRuns> {
         self.read(move |conn| due_runs(conn, &task, &instants)).await
     }
 
@@ -108,12 +108,14 @@ pub(super) fn waiting(conn: &Connection, task: i64) -> rusqlite::Result<u64> {
         .query_row([task], |row| number(row, 0))
 }
 
-fn due_runs(conn: &Connection, task: &TaskKey, instants: &[Timestamp]) -> rusqlite::Result<BTreeSet<Timestamp>> {
-    let id = conn
-        .prepare_cached("SELECT id FROM tasks WHERE tenant = ?1 AND name = ?2")?
-        .query_row([task.tenant.as_str(), task.task.as_str()], |row| row.get::<_, i64>(0))
+fn due_runs(conn: &Connection, task: &TaskKey, instants: &[Timestamp]) -> rusqlite::Result<DueRuns> {
+    let row = conn
+        .prepare_cached("SELECT id, forgotten_until FROM tasks WHERE tenant = ?1 AND name = ?2")?
+        .query_row([task.tenant.as_str(), task.task.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, maybe_instant(row, 1)?))
+        })
         .optional()?;
-    let Some(id) = id else { return Ok(BTreeSet::new()) };
+    let Some((id, forgotten_until)) = row else { return Ok(DueRuns::default()) };
     let mut statement = conn.prepare_cached("SELECT 1 FROM runs WHERE task = ?1 AND dedup = ?2")?;
     let mut found = BTreeSet::new();
     for at in instants {
@@ -121,11 +123,11 @@ fn due_runs(conn: &Connection, task: &TaskKey, instants: &[Timestamp]) -> rusqli
             found.insert(*at);
         }
     }
-    Ok(found)
+    Ok(DueRuns { found, forgotten_until })
 }
 
 fn cancel(w: &mut Writing, task: &TaskKey, why: &str, now: Timestamp) -> Step<u64> {
-    let task = w.ledger.intern(task);
+    let Some(task) = w.ledger.find(task) else { return Ok(0) };
     let (mut count, mut bytes) = (0, 0);
     {
         let mut statement = w.conn.prepare_cached(formatcp!(

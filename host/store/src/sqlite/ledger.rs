@@ -52,6 +52,8 @@ pub(super) struct TaskRow {
     pub(super) latest_failure: Option<Timestamp>,
     /// The run whose attempt began last, and when.
     pub(super) latest_begun: Option<(RunId, Timestamp)>,
+    /// The latest instant of its schedule whose run was deleted.
+    pub(super) forgotten_until: Option<Timestamp>,
     /// No waiting run of the task has an earlier `run_at`. Not stored: a hint that saves a look.
     pub(super) not_before: Timestamp,
     /// The same for runs that start even while the task is held back.
@@ -75,6 +77,7 @@ impl TaskRow {
             latest_success: None,
             latest_failure: None,
             latest_begun: None,
+            forgotten_until: None,
             not_before,
             held_not_before: not_before,
         }
@@ -119,7 +122,7 @@ impl Ledger {
         let mut statement = conn.prepare_cached(&format!(
             "SELECT tenant, name, cursor_at, id, waiting, running, succeeded, failed, cancelled, bytes, \
              latest_success, latest_success_at, {STANDING_COLUMNS}, fired, memory, schedule, left_out, \
-             latest_failure_at, latest_begun, latest_begun_at FROM tasks t",
+             latest_failure_at, latest_begun, latest_begun_at, forgotten_until FROM tasks t",
         ))?;
         let rows = statement
             .query_map([], |r| {
@@ -133,6 +136,7 @@ impl Ledger {
                 row.left_out = r.get(21)?;
                 row.latest_failure = maybe_instant(r, 22)?;
                 row.latest_begun = r.get::<_, Option<i64>>(23)?.map(RunId).zip(maybe_instant(r, 24)?);
+                row.forgotten_until = maybe_instant(r, 25)?;
                 for (place, count) in row.runs.iter_mut().enumerate() {
                     *count = r.get(4 + place)?;
                 }
@@ -158,13 +162,14 @@ impl Ledger {
         let mut statement = conn.prepare_cached(
             "INSERT INTO tasks (id, tenant, name, cursor_at, paused, waiting, running, succeeded, failed, cancelled, \
              bytes, latest_success, latest_success_at, paused_at, paused_why, failures, crashes, held_until, fired, \
-             memory, schedule, left_out, latest_failure_at, latest_begun, latest_begun_at) \
+             memory, schedule, left_out, latest_failure_at, latest_begun, latest_begun_at, forgotten_until) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-             ?22, ?23, ?24, ?25) \
+             ?22, ?23, ?24, ?25, ?26) \
              ON CONFLICT (id) DO UPDATE SET cursor_at = ?4, paused = ?5, waiting = ?6, running = ?7, succeeded = ?8, \
              failed = ?9, cancelled = ?10, bytes = ?11, latest_success = ?12, latest_success_at = ?13, \
              paused_at = ?14, paused_why = ?15, failures = ?16, crashes = ?17, held_until = ?18, fired = ?19, memory = ?20, \
-             schedule = ?21, left_out = ?22, latest_failure_at = ?23, latest_begun = ?24, latest_begun_at = ?25",
+             schedule = ?21, left_out = ?22, latest_failure_at = ?23, latest_begun = ?24, latest_begun_at = ?25, \
+             forgotten_until = ?26",
         )?;
         while let Some(id) = self.changed.pop_first() {
             let row = self.row(id);
@@ -195,6 +200,7 @@ impl Ledger {
                 row.latest_failure.map(Timestamp::as_millis),
                 row.latest_begun.map(|(run, _)| run.0),
                 row.latest_begun.map(|(_, at)| at.as_millis()),
+                row.forgotten_until.map(Timestamp::as_millis),
             ])?;
         }
         Ok(())
@@ -210,6 +216,11 @@ impl Ledger {
         self.rows.insert(id, TaskRow::new(key.clone()));
         self.changed.insert(id);
         id
+    }
+
+    /// Returns the number of a task, if there is a row for it.
+    pub(super) fn find(&self, key: &TaskKey) -> Option<TaskId> {
+        self.ids.get(key).copied()
     }
 
     /// Returns all tasks.

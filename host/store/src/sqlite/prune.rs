@@ -9,6 +9,7 @@ use super::rows::{instant, state, to_sql};
 use super::writer::Writing;
 use crate::codes::RUNNING;
 use crate::rules::retention::{ATTEMPTS, LOOK_BEHIND};
+use crate::rules::runs::is_due_key;
 use crate::{ROW_BYTES, Retention};
 use sexton_domain::run::{ClaimKey, RunId};
 use sexton_domain::time::Timestamp;
@@ -118,13 +119,15 @@ pub(super) fn delete(w: &mut Writing, runs: &[RunId]) -> Step<u64> {
         let row = w
             .conn
             .prepare_cached(formatcp!(
-                "DELETE FROM runs WHERE id = ?1 AND state > {RUNNING} RETURNING task, state, bytes, attempt"
+                "DELETE FROM runs WHERE id = ?1 AND state > {RUNNING} RETURNING task, state, bytes, attempt, dedup, due_at"
             ))?
             .query_row([run.0], |row| {
-                Ok((TaskId(row.get(0)?), state(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+                let key: Option<String> = row.get(4)?;
+                let due = key.filter(|key| is_due_key(key)).map(|_| instant(row, 5)).transpose()?;
+                Ok((TaskId(row.get(0)?), state(row, 1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?, due))
             })
             .optional()?;
-        let Some((task, state, bytes, attempts)) = row else { continue };
+        let Some((task, state, bytes, attempts, due)) = row else { continue };
         if attempts > 0 {
             w.conn.prepare_cached("DELETE FROM attempts WHERE run = ?1")?.execute(params![run.0])?;
         }
@@ -138,6 +141,7 @@ pub(super) fn delete(w: &mut Writing, runs: &[RunId]) -> Step<u64> {
             }
         }
         let task = w.ledger.change(task);
+        task.forgotten_until = task.forgotten_until.max(due);
         task.leave(state);
         task.bytes -= bytes;
         gone += 1;

@@ -1,11 +1,13 @@
 //! Converts rows to domain types and back, and clamps numbers that SQLite's integers cannot hold.
 
+use const_format::formatcp;
 use rusqlite::Connection;
 use rusqlite::Row;
 use rusqlite::types::Type;
 use sexton_domain::pause::Pauses;
 
-use crate::codes;
+use crate::backfills::TURN_MS;
+use crate::codes::{self, SUCCEEDED};
 pub(super) use crate::codes::{cause_code, kind_code, mode_code, outcome_code, state_code};
 use crate::rules::waiting::Facts;
 use crate::{LockKind, LockMode, RunInfo};
@@ -124,13 +126,17 @@ fn pause_of_many(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(Pause
 }
 
 /// Columns that [`run_info`] reads of a run `r` and its task `t`, in its order.
-pub(super) const RUN_COLUMNS: &str = "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
+pub(super) const RUN_COLUMNS: &str = formatcp!(
+    "r.id, t.tenant, t.name, r.state, r.due_at, r.run_at, r.created_at, r.claimed_at, \
      r.ended_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, \
      (SELECT tenant FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
      (SELECT since_at FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), \
      (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), r.deaths, r.suspected_at, \
-     r.at_once";
+     r.at_once, CASE WHEN r.run_at = {TURN_MS} THEN (SELECT b.id FROM runs b INDEXED BY runs_backfilling \
+     WHERE b.state < {SUCCEEDED} AND b.at_once IS NOT NULL AND b.task = r.task AND b.run_at > {TURN_MS} \
+     ORDER BY b.run_at, b.id LIMIT 1) END"
+);
 
 /// Builds a run from a row of [`RUN_COLUMNS`].
 pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
@@ -148,6 +154,7 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         deaths: row.get(27)?,
         suspected_at: maybe_instant(row, 28)?,
         at_once: row.get(29)?,
+        behind: row.get::<_, Option<i64>>(30)?.map(RunId),
         pause,
         standing: standing(row, 16)?,
     };

@@ -33,6 +33,8 @@ pub struct TaskRecord {
     pub held_until: Option<Timestamp>,
     /// The end of the latest failed run, even if that run is no longer kept.
     pub latest_failure: Option<Timestamp>,
+    /// The latest instant of the schedule whose run is no longer kept.
+    pub forgotten_until: Option<Timestamp>,
 }
 
 /// A pause of more than one task.

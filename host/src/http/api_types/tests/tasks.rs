@@ -201,7 +201,7 @@ fn a_task_in_full_begins_with_its_summary() {
         settings: vec!["city".to_owned()],
         env: vec!["LANG".to_owned()],
         input_bytes: 13,
-        statistics: statistics(),
+        statistics: Some(statistics()),
         types: vec!["mail-*".to_owned()],
     };
     let rest = r#""words":"every 10s","catch_up":"latest",
@@ -215,7 +215,7 @@ fn a_task_in_full_begins_with_its_summary() {
     let types = r#""types":["mail-*"]"#;
     is_written(&detail, &format!(r#"{{{FULL},{rest},"grants":{GRANTS},{last}{STATISTICS},{types}}}"#));
     let read: TaskInTime = serde_json::from_str(&serde_json::to_string(&detail).expect("JSON")).expect("a part of it");
-    is_written(&read.statistics, STATISTICS);
+    is_written(&read.statistics.expect("they are there"), STATISTICS);
     assert_eq!((read.words.as_str(), read.summary.name.as_str()), ("every 10s", "greet"));
 }
 
@@ -233,10 +233,11 @@ fn the_lock_and_the_ladder_of_a_task_are_there_if_it_has_them() {
     let task = Task { lock: Some(lock), limits, ..testkit::task("a") };
     let summary = full();
 
-    let json = serde_json::to_value(TaskDetail::of(&task, &TaskState::default(), summary, statistics())).unwrap();
+    let json = serde_json::to_value(TaskDetail::of(&task, &TaskState::default(), summary, None)).unwrap();
 
     let expected = serde_json::json!({ "name": "ledger", "mode": "shared", "wait_ms": 2000, "if_held": "skip" });
     assert_eq!(json["lock"], expected);
+    assert_eq!(json.get("statistics"), None, "they were not requested");
     let limits = ["idle_ms", "ask_ms", "insist_ms", "grace_ms"].map(|name| json["limits"][name].as_u64());
     assert_eq!(limits, [Some(4000), Some(1000), Some(2000), Some(3000)]);
 }
@@ -262,6 +263,7 @@ fn statistics() -> StatisticsShape {
         states: [3, 4, 5, 6, 7],
         skipped: 8,
         most_at_once: 9,
+        at_limit: 20,
         took: spread(10),
         waited: spread(14),
         apart: None,
@@ -273,7 +275,7 @@ fn statistics() -> StatisticsShape {
 }
 
 const STATISTICS: &str = r#"{"since":"1970-01-01T00:00:01.000Z","cut":true,"runs":2,"succeeded":5,"failed":6,"skipped":8,
-    "cancelled":7,"running":4,"waiting":3,"at_once":{"most":9,"limit":19},
+    "cancelled":7,"running":4,"waiting":3,"at_once":{"most":9,"limit":19,"at_limit":20},
     "run":{"count":10,"mean_ms":11,"p95_ms":12,"longest_ms":13},
     "wait":{"count":14,"mean_ms":15,"p95_ms":16,"longest_ms":17},"interval":null,
     "failing_since":"1970-01-01T00:00:18.000Z",

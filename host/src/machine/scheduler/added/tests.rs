@@ -87,7 +87,7 @@ impl Rig {
     async fn look(&mut self, now: Timestamp) {
         self.clock.set(now);
         assert_eq!(self.scheduler.load(&mut self.known).await, Loaded::All);
-        self.scheduler.wake(&mut self.known);
+        self.scheduler.wake(&mut self.known).await;
         self.scheduler.fire_due(&mut self.known).await;
     }
 
@@ -312,4 +312,62 @@ async fn the_first_run_starts_at_its_own_instant_and_the_others_after_their_dela
 
     let starts = rig.runs().await.iter().map(|run| (run.due_at, run.run_at)).collect::<Vec<_>>();
     assert_eq!(starts, [(at(10), at(10)), (at(60), at(65))]);
+}
+
+/// A clock that goes on by 20 ms with each look, so that a schedule of every 10 ms is always due.
+#[derive(Debug)]
+struct Hasty(std::sync::atomic::AtomicI64);
+
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.fetch_add(20, std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_schedules_that_are_always_due_hold_up_neither_another_nor_the_end() {
+    let mut rig = Rig::new(CatchUp::Latest);
+    for n in 0..1000 {
+        rig.add(&format!("hasty-{n}"), Trigger::Every(Duration::from_millis(10)), |_| {}).await;
+    }
+    let AddedSchedules { store, catalog, pause, .. } = rig.scheduler;
+    let hasty = |at: Timestamp| Arc::new(Hasty(at.as_millis().into()));
+    let part = |clock: Arc<dyn Clock>| AddedSchedules {
+        store: store.clone(),
+        catalog: catalog.clone(),
+        clock,
+        pause: pause.clone(),
+    };
+    let (stop, stopping) = watch::channel(false);
+    let going = tokio::spawn(part(hasty(at(0))).run(stopping));
+    rig.scheduler = part(rig.clock.clone());
+    let fired = async |key: &str| rig.info(key).await.fired + rig.info(key).await.skipped > 0;
+    let until_fired = async |key: &str| {
+        while !fired(key).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+
+    tokio::time::timeout(sexton_testkit::PATIENCE, until_fired("hasty-999")).await.unwrap();
+    rig.add("of-a-person", Trigger::Every(Duration::from_secs(1)), |_| {}).await;
+    tokio::time::timeout(sexton_testkit::PATIENCE, until_fired("of-a-person")).await.unwrap();
+    stop.send(true).unwrap();
+    tokio::time::timeout(sexton_testkit::PATIENCE, going).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn schedules_of_many_types_that_lead_to_one_task_share_its_input() {
+    let mut rig = Rig::new(CatchUp::Latest);
+    rig.has_route("a", "mail-*");
+    for n in 0..9 {
+        let target = Target::Type(name(&format!("mail-{n}")));
+        rig.add_for(target, &format!("k-{n}"), Trigger::Every(Duration::from_secs(60)), |_| {}).await;
+    }
+    assert_eq!(rig.scheduler.load(&mut rig.known).await, Loaded::All);
+    let slots = rig.known.timetable.take_due(at(60), 99);
+
+    let (tasks, routes) = (rig.scheduler.catalog.tasks(), rig.scheduler.catalog.routes());
+    let batch = Batch::of(&mut rig.known, (&tasks, &routes), slots, at(60));
+
+    assert_eq!((batch.fire.tasks.len(), batch.fire.due.len()), (1, 9));
 }

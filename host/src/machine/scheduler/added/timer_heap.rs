@@ -166,21 +166,25 @@ impl TimerHeap {
         resting.len() == 1
     }
 
-    /// Schedules a look at those whose task is present again. Returns how many there are.
-    pub(super) fn wake(&mut self, there: impl Fn(&Owner) -> bool, now: Timestamp) -> usize {
-        let back: Vec<u32> = self.resting.keys().copied().filter(|owner| there(self.owner(*owner))).collect();
-        let mut woken = 0;
-        for owner in back {
-            for slot in self.resting.remove(&owner).unwrap_or_default() {
-                // The schedule may have been replaced while it rested, or its slot may be another's, which has an
-                // instant of its own.
-                if self.at(slot).is_some_and(|timer| timer.look_at == NEVER && timer.owner == owner) {
-                    self.look(slot, now);
-                    woken += 1;
-                }
-            }
+    /// Returns the places of the owners with schedules that rest.
+    pub(super) fn resting(&self) -> Vec<u32> {
+        self.resting.keys().copied().collect()
+    }
+
+    /// Takes the schedules of an owner that rest, to [wake](Self::wake) each.
+    pub(super) fn take_resting(&mut self, owner: u32) -> Vec<Slot> {
+        self.resting.remove(&owner).unwrap_or_default()
+    }
+
+    /// Schedules a look at a schedule that rested, whose task is present again. Returns whether it is still there.
+    pub(super) fn wake(&mut self, slot: Slot, owner: u32, now: Timestamp) -> bool {
+        // The schedule may have been replaced while it rested, or its slot may be another's, which has an instant of its
+        // own.
+        let rested = self.at(slot).is_some_and(|timer| timer.look_at == NEVER && timer.owner == owner);
+        if rested {
+            self.look(slot, now);
         }
-        woken
+        rested
     }
 
     /// Takes up to `limit` slots whose look is due by `now`.
@@ -276,9 +280,15 @@ mod tests {
         let slot = timetable.take_due(at(10), 9)[0];
         assert!(timetable.rest(slot));
 
-        assert_eq!(timetable.wake(|key| *key == task("b"), at(20)), 0);
-        assert_eq!(timetable.wake(|key| *key == task("a"), at(30)), 1);
+        assert!(timetable.take_due(at(20), 9).is_empty());
+
+        let [owner] = timetable.resting()[..] else { panic!("one owner has schedules that rest") };
+        assert_eq!(*timetable.owner(owner), task("a"));
+        assert_eq!(timetable.take_resting(owner), [slot]);
+        assert!(timetable.wake(slot, owner, at(30)));
+        assert!(!timetable.wake(slot, owner, at(30)), "it rests no more");
         assert_eq!(timetable.take_due(at(30), 9), [slot]);
+        assert!(timetable.resting().is_empty());
     }
 
     #[test]

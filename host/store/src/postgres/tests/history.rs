@@ -2,10 +2,13 @@
 
 use const_format::formatcp;
 
+use crate::backfills::Backfills as _;
 use crate::claims::Claims as _;
 use crate::codes::{CANCELLED, FAILED, RUNNING, SUCCEEDED, WAITING};
 use crate::history::History as _;
+use crate::postgres::views::page_of_window;
 use crate::runs::Runs as _;
+use crate::views::Views as _;
 use crate::{EnqueueOutcome, NewRun, Retention, Store as _};
 use sexton_domain::run::{ClaimKey, RunId, RunState};
 use sexton_domain::time::Timestamp;
@@ -170,4 +173,39 @@ async fn sums_equal_what_counting_gives() {
     let [kept, counted] = sums(&database);
     assert_eq!(kept, counted);
     assert!(!kept.contains('-'), "{kept}");
+}
+
+#[tokio::test]
+async fn a_window_reads_no_more_than_a_page_of_the_runs_before_it() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+    for _ in 0..6 {
+        store.enqueue(vec![new("a"); 500], NOW).await.unwrap();
+    }
+    let since = NOW.plus(Duration::from_secs(60));
+    let made: Vec<_> = store.enqueue(vec![new("a"); 3], since).await.unwrap().iter().map(EnqueueOutcome::run).collect();
+    database.psql("ANALYZE runs_live");
+
+    let window = store.window(task("a"), since, 10_000).await.unwrap();
+    let all = store.window(task("a"), NOW, 10_000).await.unwrap();
+    let cut = store.window(task("a"), NOW, 3000).await.unwrap();
+    let page = page_of_window(&task("a"), since, i64::MAX);
+    let plan = database.psql(&format!("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {page}"));
+
+    assert_eq!(window.runs.iter().rev().map(|run| run.run).collect::<Vec<_>>(), made);
+    assert_eq!((window.cut, all.runs.len(), all.cut, cut.runs.len(), cut.cut), (false, 3003, false, 3000, true));
+    assert!(plan.contains("runs_live_task_expr_idx"), "{plan}");
+    assert!(!plan.contains("Removed by Filter"), "{plan}");
+    let read = plan.split("rows=").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(read.max().is_some_and(|rows| rows <= 1000), "{plan}");
+}
+
+#[tokio::test]
+async fn cancelling_the_backfill_of_an_unknown_task_leaves_no_row() {
+    let database = Database::new().await;
+    let store = database.open("one").await;
+
+    assert_eq!(store.cancel_backfill(task("unknown"), "a mistake", NOW).await.unwrap(), 0);
+
+    assert_eq!(database.psql("SELECT count(*) FROM tasks").trim(), "0");
 }

@@ -4,14 +4,17 @@ use crate::CacheKey;
 use crate::EnqueueOutcome;
 use crate::LockMode;
 use crate::LockTaken;
+use crate::added::{AddSchedule, AddedSchedules as _, GuestSchedule, ScheduleKey};
 use crate::cache::Cache as _;
 use crate::claims::Claims as _;
+use crate::codes::RUNNING;
 use crate::history::History as _;
 use crate::locks::Locks as _;
 use crate::runs::Runs as _;
 use crate::{CacheWrite, ClaimRequest, NewRun, Store as _, WriteOutcome};
 use sexton_domain::run::ClaimKey;
 use sexton_domain::run::RunState;
+use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::Name;
 use std::collections::{BTreeSet, HashMap};
 
@@ -287,4 +290,81 @@ async fn a_lock_that_is_taken_while_its_attempt_ends_for_a_retry_does_not_outliv
     slow.await.unwrap();
 
     assert_eq!(database.psql("SELECT count(*) FROM locks").trim(), "0");
+}
+
+/// Waits until the database answers a query with 1.
+async fn comes_true(database: &Database, query: &str) {
+    soon(async {
+        while database.psql(query).trim() != "1" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_claim_ends_while_it_waits_to_change_schedules_changes_none() {
+    let database = Arc::new(Database::new().await);
+    let [one, two] = database.pair().await;
+    let [adds, deletes, ..] = four(&one).await;
+    let key = |text: &str| ScheduleKey { tenant: Name::default_tenant(), key: Name::new(text).unwrap() };
+    let add = |text: &str, claim: Option<ClaimKey>| AddSchedule {
+        key: key(text),
+        target: Target::Task(Name::new("a").unwrap()),
+        definition: r#"{"every_ms":60000}"#.into(),
+        data: None,
+        cursor: NOW,
+        replace: false,
+        version: None,
+        guest: claim.map(|claim| GuestSchedule {
+            task: Name::new("a").unwrap(),
+            claim,
+            most: 9,
+            bytes: 9,
+            run_created_at: None,
+        }),
+        now: NOW,
+    };
+    one.add_schedule(add("kept", None)).await.unwrap();
+    // A transaction that draws a version, and goes on until both attempts have ended.
+    let drawing = format!(
+        "BEGIN; UPDATE counters SET schedules = schedules + 1; DO $$ BEGIN \
+         WHILE EXISTS (SELECT FROM runs_live WHERE id IN ({}, {}) AND state = {RUNNING}) \
+         LOOP PERFORM pg_sleep(0.02); END LOOP; END $$; COMMIT",
+        adds.run.0, deletes.run.0
+    );
+    let slow = tokio::task::spawn_blocking({
+        let database = database.clone();
+        move || database.psql(&drawing)
+    });
+    let schema = &database.schema;
+    let holds = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%IN ({}, {})%' AND wait_event = 'PgSleep'",
+        adds.run.0, deletes.run.0
+    );
+    comes_true(&database, &holds).await;
+
+    let adding = tokio::spawn({
+        let (two, new) = (two.clone(), add("late", Some(adds)));
+        async move { two.add_schedule(new).await }
+    });
+    let deleting = tokio::spawn({
+        let (one, key) = (one.clone(), key("kept"));
+        async move { one.delete_schedule(key, None, Some(deletes), NOW).await }
+    });
+    let waits = format!(
+        "SELECT (count(DISTINCT l.pid) = 2)::int FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+         JOIN pg_stat_activity a ON a.pid = l.pid \
+         WHERE c.oid = '{schema}.counters'::regclass AND a.wait_event_type = 'Lock'"
+    );
+    comes_true(&database, &waits).await;
+    for claim in [adds, deletes] {
+        one.finish(success(claim, NOW).into()).await.unwrap();
+    }
+    slow.await.unwrap();
+
+    for (answer, claim) in [(adding.await.unwrap().map(drop), adds), (deleting.await.unwrap().map(drop), deletes)] {
+        assert!(matches!(&answer, Err(crate::StoreError::ClaimLost(lost)) if *lost == claim), "{answer:?}");
+    }
+    assert_eq!(database.psql("SELECT key, deleted FROM schedules").trim(), "kept|f");
 }

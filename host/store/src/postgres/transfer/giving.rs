@@ -52,13 +52,14 @@ fn bounded(table: &str, after: &str, by: &str, size: &str) -> String {
 fn tasks() -> String {
     format!(
         "SELECT t.tenant, t.name, t.cursor_at, t.fired, t.memory, t.schedule, t.left_out, \
-         (SELECT max(y.latest_failure_at) FROM tally y WHERE y.task = t.id), {STANDING_COLUMNS} \
+         (SELECT max(y.latest_failure_at) FROM tally y WHERE y.task = t.id), \
+         (SELECT max(y.forgotten_until) FROM tally y WHERE y.task = t.id), {STANDING_COLUMNS} \
          FROM tasks t WHERE (t.tenant, t.name) > ($2::text, $3::text) ORDER BY t.tenant, t.name LIMIT $1"
     )
 }
 
 fn task(row: &Row) -> Step<TaskRecord> {
-    let standing = standing(row, 8);
+    let standing = standing(row, 9);
     Ok(TaskRecord {
         key: task_key(row, 0)?,
         cursor: maybe_instant(row, 2),
@@ -66,11 +67,12 @@ fn task(row: &Row) -> Step<TaskRecord> {
         memory: row.get(4),
         schedule: row.get(5),
         left_out: row.get(6),
-        paused: pause(row, 8),
+        paused: pause(row, 9),
         failures: standing.failures,
         crashes: standing.crashes,
         held_until: standing.held_until,
         latest_failure: maybe_instant(row, 7),
+        forgotten_until: maybe_instant(row, 8),
     })
 }
 

@@ -76,6 +76,9 @@ async fn tasks(tx: &Tx, records: &[TaskRecord]) -> Step<()> {
         if let Some(at) = record.latest_failure {
             tally.of(*task).failed(at);
         }
+        if let Some(at) = record.forgotten_until {
+            tally.of(*task).forgot(at);
+        }
     }
     tally.write(tx).await
 }

@@ -1,6 +1,7 @@
 //! Tests the database file and its log: closing, refusing and a full disk.
 
 use super::*;
+use crate::backfills::Backfills as _;
 
 /// Returns the line with which opening `path` fails.
 fn refusal(path: &Path) -> String {
@@ -173,4 +174,19 @@ async fn a_full_disk_changes_nothing_and_writes_succeed_again_once_there_is_room
     enqueue(&store, vec![7; 50_000]).await.unwrap();
     drop(store);
     assert_eq!(open_at(&path).counts().await.unwrap()[&RunState::Waiting], runs.len() as u64 - 1);
+}
+
+#[tokio::test]
+async fn cancelling_the_backfill_of_an_unknown_task_leaves_no_row() {
+    let (store, directory) = open();
+
+    let unknown = TaskKey { task: Name::new("unknown").unwrap(), ..task() };
+    assert_eq!(store.cancel_backfill(unknown, "a mistake", NOW).await.unwrap(), 0);
+    let run = store.enqueue(vec![NewRun::of(task(), NOW, Cause::Demand)], NOW).await.unwrap();
+    assert_eq!(run.len(), 1);
+    drop(store);
+
+    let conn = Connection::open(directory.path().join("store.db")).unwrap();
+    let names: String = conn.query_row("SELECT group_concat(name) FROM tasks", [], |row| row.get(0)).unwrap();
+    assert_eq!(names, task().task.as_str());
 }

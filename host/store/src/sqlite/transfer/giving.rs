@@ -59,12 +59,12 @@ fn fill<R: Record>(
 fn tasks() -> String {
     format!(
         "SELECT t.tenant, t.name, t.cursor_at, t.fired, t.memory, t.schedule, t.left_out, t.latest_failure_at, \
-         {STANDING_COLUMNS} FROM tasks t WHERE (t.tenant, t.name) > (?1, ?2) ORDER BY t.tenant, t.name LIMIT ?3"
+         t.forgotten_until, {STANDING_COLUMNS} FROM tasks t WHERE (t.tenant, t.name) > (?1, ?2) ORDER BY t.tenant, t.name LIMIT ?3"
     )
 }
 
 fn task(row: &Row<'_>) -> rusqlite::Result<TaskRecord> {
-    let standing = standing(row, 8)?;
+    let standing = standing(row, 9)?;
     Ok(TaskRecord {
         key: task_key(row, 0)?,
         cursor: maybe_instant(row, 2)?,
@@ -72,11 +72,12 @@ fn task(row: &Row<'_>) -> rusqlite::Result<TaskRecord> {
         memory: row.get(4)?,
         schedule: row.get(5)?,
         left_out: row.get(6)?,
-        paused: pause(row, 8)?,
+        paused: pause(row, 9)?,
         failures: standing.failures,
         crashes: standing.crashes,
         held_until: standing.held_until,
         latest_failure: maybe_instant(row, 7)?,
+        forgotten_until: maybe_instant(row, 8)?,
     })
 }
 

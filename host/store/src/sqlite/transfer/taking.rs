@@ -45,6 +45,7 @@ fn task(w: &mut Writing, record: &TaskRecord) {
     row.paused.clone_from(&record.paused);
     row.standing = Standing { failures: record.failures, crashes: record.crashes, held_until: record.held_until };
     row.latest_failure = record.latest_failure;
+    row.forgotten_until = record.forgotten_until;
 }
 
 fn pause(w: &mut Writing, record: &PauseRecord) -> Step<()> {
