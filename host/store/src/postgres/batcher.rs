@@ -6,8 +6,8 @@
 //! tried again. A connection that breaks during a commit leaves its result open; the next try knows that
 //! ([`Tx::doubt`]), and looks.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,11 +18,15 @@ use sexton_system::supervisor::Supervisor;
 
 use super::errors::{Failure, Remedy, Step};
 use super::shared::Shared;
-use super::tx::Tx;
+use super::tx::{Progress, Tx};
 
-/// Time that a transaction may take before its connection counts as broken. Less than a third of the shortest useful
-/// lease; more than a busy database needs.
+/// Time that a database may take for an answer before its connection counts as broken. Less than a third of the shortest
+/// useful lease; more than a busy database needs.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of such times that a transaction may take in all. One of many statements takes long on a busy machine, and
+/// would take as long when it is tried again.
+const MOST_TIMES: u32 = 12;
 
 /// Time that a database may be away before callers get an error: they try again themselves, and the API must answer. A
 /// restart or failover takes less.
@@ -134,16 +138,14 @@ impl<W: Work> Server<W> {
     async fn until_done(&self, items: &[&W::Item]) -> Step<Vec<Result<W::Answer>>> {
         let (started, mut wait, mut doubt) = (Instant::now(), AGAIN.0, false);
         loop {
-            let mut committing = Arc::default();
-            let once = tokio::time::timeout(PATIENCE, self.once(items, doubt, &mut committing));
-            let failure = match once.await {
-                Ok(Ok(answers)) => return Ok(answers),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::NoConnection(format!("no answer within {PATIENCE:?}")),
+            let progress = Arc::default();
+            let failure = match while_answered(&progress, PATIENCE, self.once(items, doubt, &progress)).await {
+                Ok(answers) => return Ok(answers),
+                Err(failure) => failure,
             };
             let remedy = failure.remedy();
             // A server that answers a commit with any error has not done it.
-            doubt |= remedy == Remedy::Reconnect && committing.load(Ordering::Relaxed);
+            doubt |= remedy == Remedy::Reconnect && progress.is_committing();
             let away = if doubt { AWAY_IN_DOUBT } else { AWAY };
             if remedy == Remedy::None || started.elapsed() > away {
                 return Err(failure);
@@ -154,15 +156,10 @@ impl<W: Work> Server<W> {
         }
     }
 
-    /// Tries once. `committing` is set to the flag that tells whether the commit was sent.
-    async fn once(
-        &self,
-        items: &[&W::Item],
-        doubt: bool,
-        committing: &mut Arc<AtomicBool>,
-    ) -> Step<Vec<Result<W::Answer>>> {
+    /// Tries once, and shows in `progress` how far that comes.
+    async fn once(&self, items: &[&W::Item], doubt: bool, progress: &Arc<Progress>) -> Step<Vec<Result<W::Answer>>> {
         let mut tx = Tx::take(&self.shared, self.shard, doubt).await?;
-        *committing = tx.committing();
+        tx.show_in(progress);
         tx.begin();
         match self.work.run(&mut tx, items).await {
             Ok(answers) => {
@@ -185,5 +182,51 @@ fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Queued<W
     for (asked, answer) in answered {
         shared.count_write();
         drop(asked.reply.send(answer));
+    }
+}
+
+/// Awaits a transaction for as long as the database lets no answer wait for longer than `patience`.
+async fn while_answered<T>(
+    progress: &Progress,
+    patience: Duration,
+    transaction: impl Future<Output = Step<T>>,
+) -> Step<T> {
+    let mut transaction = pin!(transaction);
+    for _ in 0..MOST_TIMES {
+        let answers = progress.answers();
+        match tokio::time::timeout(patience, transaction.as_mut()).await {
+            Ok(done) => return done,
+            Err(_) if progress.answers() == answers => break,
+            Err(_) => {}
+        }
+    }
+    Err(Failure::NoConnection(format!("no answer within {patience:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(10);
+
+    /// Awaits a transaction whose statements are all answered, and which lasts for `time`.
+    async fn lasts(time: Duration) -> Step<()> {
+        let (progress, started) = (Progress::default(), Instant::now());
+        let transaction = async {
+            while started.elapsed() < time {
+                progress.answered();
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        while_answered(&progress, PATIENCE, transaction).await
+    }
+
+    #[tokio::test]
+    async fn a_transaction_may_take_long_while_the_database_answers() {
+        assert!(lasts(PATIENCE * 3).await.is_ok());
+        assert!(lasts(Duration::MAX).await.is_err(), "it may not last for ever");
+        let progress = Progress::default();
+        assert!(while_answered(&progress, PATIENCE, std::future::pending::<Step<()>>()).await.is_err());
     }
 }

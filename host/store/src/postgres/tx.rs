@@ -1,7 +1,7 @@
 //! A connection in a transaction, or for reads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use deadpool_postgres::Object;
 use futures_util::future::{try_join_all, try_join3};
@@ -20,6 +20,30 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// A statement, and its parameters.
 pub(super) type Ask<'a> = (&'a str, Params<'a>);
 
+/// The progress of a transaction, for a task that waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    committing: AtomicBool,
+    answers: AtomicU64,
+}
+
+impl Progress {
+    /// Returns whether the commit was sent: from then on its result is unknown, until there is an answer.
+    pub(super) fn is_committing(&self) -> bool {
+        self.committing.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often the database has answered.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the database has answered.
+    pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The connection that a piece of work uses. A drop without a clean end closes it, because its state is unknown then.
 #[derive(Debug)]
 pub(super) struct Tx {
@@ -29,8 +53,8 @@ pub(super) struct Tx {
     clean: bool,
     /// A transaction must begin with the next statement.
     to_begin: AtomicBool,
-    /// The commit was sent.
-    committing: Arc<AtomicBool>,
+    /// The progress of the transaction.
+    progress: Arc<Progress>,
     /// State that all connections share.
     pub(super) shared: Arc<Shared>,
     /// Hints to send after the commit.
@@ -48,7 +72,7 @@ impl Tx {
             client: Some(shared.pool.get().await?),
             clean: true,
             to_begin: AtomicBool::new(false),
-            committing: Arc::default(),
+            progress: Arc::default(),
             shared: Arc::clone(shared),
             hints: HintSet::default(),
             shard,
@@ -87,11 +111,12 @@ impl Tx {
             if !commit {
                 return Ok(());
             }
-            self.committing.store(true, Ordering::Relaxed);
+            self.progress.committing.store(true, Ordering::Relaxed);
             client.batch_execute("COMMIT").await
         };
         // All are sent when they are first polled, which is in this order.
         let (_, rows, _) = try_join3(begin, try_join_all(asked), commit).await?;
+        self.progress.answered();
         Ok(rows)
     }
 
@@ -114,7 +139,9 @@ impl Tx {
         let client = self.client();
         let statement = client.prepare_cached(sql).await?;
         self.pipeline(&[]).await?;
-        Ok(client.execute(&statement, params).await?)
+        let rows = client.execute(&statement, params).await?;
+        self.progress.answered();
+        Ok(rows)
     }
 
     /// Runs statements without parameters and answers, in the simple protocol.
@@ -129,9 +156,9 @@ impl Tx {
         self.to_begin.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the flag for a commit that was sent: from then on its result is unknown, until there is an answer.
-    pub(super) fn committing(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.committing)
+    /// Shows in `progress` how far this transaction comes.
+    pub(super) fn show_in(&mut self, progress: &Arc<Progress>) {
+        self.progress = Arc::clone(progress);
     }
 
     /// Commits, if that has not happened yet.
