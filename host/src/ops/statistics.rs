@@ -98,7 +98,7 @@ pub enum ChangeKind {
 
 impl Ops {
     /// Returns the sums over the runs of `task`, of which `limit` may run at once, that were made at `since` or later.
-    /// Only [`AT_ONCE`] tasks are summed up at the same time, apart from the thread that serves requests; further
+    /// Only two tasks are summed up at the same time, apart from the thread that serves requests; further
     /// requests wait.
     ///
     /// # Errors

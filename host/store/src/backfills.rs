@@ -1,7 +1,7 @@
 //! Lets the runs of backfills take turns.
 //!
 //! The runs of a backfill are made at once, so that nothing about it is kept but its runs, and wait for their turn:
-//! their `run_at` never comes ([`TURN`]). Hosts give out the turns as runs end, so that it does not matter how a run
+//! their `run_at` never comes (`TURN`). Hosts give out the turns as runs end, so that it does not matter how a run
 //! ends, and a crash between two turns delays the next one only.
 
 use std::collections::BTreeSet;
