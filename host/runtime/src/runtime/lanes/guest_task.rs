@@ -366,32 +366,33 @@ mod tests {
         assert_eq!(turn.used(), us(19));
     }
 
-    /// Uses `time` of the processor, and is kept from it for four times as long.
-    fn interrupted(time: Duration) {
-        let now = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_nsec;
-        let (mut before, mut took) = (now(), 0);
-        while took < i64::try_from(time.as_nanos()).unwrap() {
-            let at = now();
-            took += (at - before).rem_euclid(1_000_000_000);
-            before = at;
-        }
+    /// Uses `time` of the processor or a little more, and is kept from it for four times as long. Returns the processor
+    /// time that it used, which is more if the system itself was kept from its processor.
+    fn interrupted(time: Duration) -> Duration {
+        let start = processor_time();
+        while processor_time() - start < time {}
         std::thread::sleep(time * 4); // stands for a processor that other threads use
+        processor_time() - start
+    }
+
+    fn processor_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(time).expect("a thread's clock begins at zero")
     }
 
     #[test]
     fn processor_time_of_others_is_charged_neither_to_the_guest_nor_to_the_host() {
         let Taken(turn, start) = Taken::new();
-        let (in_guest, in_host) = (us(5000), us(3000));
 
         turn.begin(start);
         turn.leaves_host(Instant::now());
-        interrupted(in_guest);
+        let in_guest = interrupted(us(5000));
         turn.enters_host(Instant::now());
-        interrupted(in_host);
+        let in_host = interrupted(us(3000));
         turn.end_at(Instant::now());
 
         let (host, guest) = (turn.used_by_host(), turn.used() - turn.used_by_host());
-        assert!(guest >= in_guest && guest < in_guest + us(1000), "{guest:?}");
-        assert!(host >= in_host && host < in_host + us(1000), "{host:?}");
+        assert!(guest >= in_guest && guest < in_guest + us(1000), "{guest:?} for {in_guest:?}");
+        assert!(host >= in_host && host < in_host + us(1000), "{host:?} for {in_host:?}");
     }
 }
