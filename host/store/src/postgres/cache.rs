@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::errors::Step;
 use super::locks::{self, HOLDER};
 use super::rows::{instant, maybe_instant, name, named, number, to_int, to_sql};
-use super::tx::Tx;
+use super::tx::{Params, Tx};
 use super::versions;
 use crate::rules::cache::{self as rules, Condition, Found, Usage};
 use crate::{CacheKey, CacheWrite, Entry, EntryInfo, StoreError, WriteIf, WriteOutcome};
@@ -232,27 +232,33 @@ pub(super) async fn lock_tenants(tx: &Tx, tenants: &[String]) -> Step<()> {
     Ok(())
 }
 
+/// Locks the rows of the tenants of what has expired, before anything of it is deleted: of one tenant, or of those that
+/// the statement `expired` selects. Returns them.
+pub(super) async fn lock_expired(
+    tx: &Tx,
+    tenant: Option<&str>,
+    expired: &str,
+    params: Params<'_>,
+) -> Step<Vec<String>> {
+    let tenants: Vec<String> = match tenant {
+        Some(tenant) => vec![tenant.to_owned()],
+        None => tx.query(expired, params).await?.iter().map(|row| row.get(0)).collect(),
+    };
+    if !tenants.is_empty() {
+        lock_tenants(tx, &tenants).await?;
+    }
+    Ok(tenants)
+}
+
 /// Deletes up to `limit` expired entries, with their versions, of one tenant or of all. Returns their number.
 pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Timestamp, limit: usize) -> Step<u64> {
     let (now, limit) = (now.as_millis(), to_sql(limit));
-    // The tenants whose entries these are: their rows are locked before anything is deleted.
-    let tenants: Vec<String> = match tenant {
-        Some(tenant) => vec![tenant.to_owned()],
-        None => {
-            let rows = tx
-                .query(
-                    "SELECT DISTINCT tenant FROM (SELECT tenant FROM entries WHERE expires_at <= $1 \
-                     ORDER BY expires_at LIMIT $2) expired",
-                    &[&now, &limit],
-                )
-                .await?;
-            rows.iter().map(|row| row.get(0)).collect()
-        }
-    };
+    let expired = "SELECT DISTINCT tenant FROM (SELECT tenant FROM entries WHERE expires_at <= $1 \
+                   ORDER BY expires_at LIMIT $2) expired";
+    let tenants = lock_expired(tx, tenant, expired, &[&now, &limit]).await?;
     if tenants.is_empty() {
         return Ok(0);
     }
-    lock_tenants(tx, &tenants).await?;
     let gone = tx
         .query(
             "WITH expired AS (SELECT tenant, key FROM entries WHERE expires_at <= $1 AND tenant = ANY($2) \

@@ -3,7 +3,7 @@
 
 use tokio_postgres::Row;
 
-use super::cache::{self, Sums, enter, lock_tenants};
+use super::cache::{self, Sums, enter, lock_expired, lock_tenants};
 use super::errors::Step;
 use super::rows::{instant, maybe_instant, number, small, to_sql};
 use super::tx::Tx;
@@ -69,23 +69,12 @@ pub(super) async fn delete_all(tx: &Tx, tenants: &[&str], keys: &[&[u8]], usage:
 /// Deletes up to `limit` kept versions that have expired, of one tenant or of all. Returns their number.
 pub(super) async fn delete_expired(tx: &mut Tx, tenant: Option<&str>, now: Timestamp, limit: usize) -> Step<u64> {
     let (now, limit) = (now.as_millis(), to_sql(limit));
-    let tenants: Vec<String> = match tenant {
-        Some(tenant) => vec![tenant.to_owned()],
-        None => {
-            let rows = tx
-                .query(
-                    "SELECT DISTINCT tenant FROM (SELECT tenant FROM entry_versions WHERE expires_at <= $1 \
-                     ORDER BY expires_at LIMIT $2) expired",
-                    &[&now, &limit],
-                )
-                .await?;
-            rows.iter().map(|row| row.get(0)).collect()
-        }
-    };
+    let expired = "SELECT DISTINCT tenant FROM (SELECT tenant FROM entry_versions WHERE expires_at <= $1 \
+                   ORDER BY expires_at LIMIT $2) expired";
+    let tenants = lock_expired(tx, tenant, expired, &[&now, &limit]).await?;
     if tenants.is_empty() {
         return Ok(0);
     }
-    lock_tenants(tx, &tenants).await?;
     let gone = tx
         .query(
             "WITH expired AS (SELECT version FROM entry_versions WHERE expires_at <= $1 AND tenant = ANY($2) \
