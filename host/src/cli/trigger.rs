@@ -72,8 +72,8 @@ pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Resul
     for note in notes(&repeated.task, &made, client.tenant()) {
         eprint_line(&format!("note: {note}"));
     }
-    if args.wait {
-        return wait(client, &repeated.task, made.run, (args.timeout, args.list), screen);
+    if args.awaited.wait {
+        return wait(client, &repeated.task, made.run, (args.awaited.timeout, args.list), screen);
     }
     if args.list.json {
         return screen.json(&json);
@@ -95,13 +95,13 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     path.push_str(empty_input(args.input.is_some() || args.input_file.is_some(), &input));
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
     let json =
-        post_within(if args.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
+        post_within(if args.awaited.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
     let made: Triggered = decode(&json)?;
     for note in notes(&args.task, &made, client.tenant()) {
         eprint_line(&format!("note: {note}"));
     }
-    if args.wait {
-        return wait(client, &args.task, made.run, (args.timeout, args.list), screen);
+    if args.awaited.wait {
+        return wait(client, &args.task, made.run, (args.awaited.timeout, args.list), screen);
     }
     if args.list.json {
         return screen.json(&json);

@@ -41,7 +41,7 @@ pub(super) async fn fill_in(
 ) -> ApiResult<(StatusCode, Json<BackfillShape>)> {
     let task = known(&app, &key).await?;
     let now = app.clock.now();
-    let at = |field, text: &str| request::instant(field, text, task.zone, now);
+    let at = |field, text: &str| request::past_instant(field, text, task.zone, now);
     let range = BackfillRange {
         from: at("from", &query.from)?,
         to: query.to.as_deref().map_or(Ok(now), |text| at("to", text))?,

@@ -12,7 +12,6 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use crate::ops::{self, OpError, Principal, TriggerRun};
-use sexton_domain::lengths;
 use sexton_domain::run::HeldBack;
 use sexton_domain::schedule::request;
 use sexton_domain::task::{Name, Task, TaskKey};
@@ -105,10 +104,7 @@ impl ShowQuery {
     /// sums are requested.
     fn since(&self, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
         let Some(text) = &self.since else { return Ok(self.statistics.then(|| now.minus(WINDOW))) };
-        if lengths::parse(text).is_ok() {
-            return Ok(Some(now.minus(request::duration("since", text, request::FURTHEST)?)));
-        }
-        match request::instant("since", text, zone, now)? {
+        match request::past_instant("since", text, zone, now)? {
             ahead if ahead > now => Err(ApiError::bad("bad-query", format!("`since` has passed: {ahead} is ahead"))),
             since => Ok(Some(since)),
         }

@@ -9,6 +9,7 @@
 //! | `next friday` | the first Friday after today, so never today |
 //! | `now`, `now + 10 minutes`, `in 1h 30m`, `next week`, `next month` | from now; `next` is `+ 1` |
 //! | `tomorrow 4am + 2 hours` | sums with `+` and `-` after anything |
+//! | `2 hours ago`, `now - 2 days`, `yesterday 4am` | where the past is meant |
 //! | `14:30 UTC`, `tomorrow noon Europe/Berlin` | by the clocks of that zone |
 //!
 //! A day without a time is 00:00 of that day (at(1) takes the time of day that it is: a date would mean another instant
@@ -22,10 +23,10 @@
 
 mod reading;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::local_instants::{local, shown};
+use super::local_instants::{LocalInstants, local, shown};
 use crate::time::Timestamp;
 use reading::{Day, ParsedText, Shift, Unit};
 
@@ -84,6 +85,14 @@ pub enum BadInstantText {
         /// The current time in the zone.
         now: String,
     },
+    /// The past is meant, but the instant is ahead.
+    #[error("`{text}` is ahead: it is {now}; write an earlier time, such as `2 hours ago` or `yesterday`")]
+    Ahead {
+        /// The text.
+        text: String,
+        /// The current time in the zone.
+        now: String,
+    },
     /// The meaning depends on when the text is read.
     #[error("`{0}` means another instant each time it is read; write a date such as `2027-03-28 14:30`")]
     Relative(String),
@@ -101,7 +110,41 @@ pub enum BadInstantText {
 ///
 /// [`BadInstantText`], one line that says which word was not understood and what may stand there.
 pub fn instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadInstantText> {
-    ParsedInstant::read(text)?.instant(zone, now)
+    ParsedInstant::read(text)?.instant(zone, now, Side::Ahead)
+}
+
+/// Returns the instant that `text` means in `zone`, where the past is meant: `14:30` and `friday` are the last ones,
+/// and `2 hours ago` is that long before `now`.
+///
+/// A whole date may be ahead. In that case the instant is after `now`, and the caller decides what follows.
+///
+/// # Errors
+///
+/// [`BadInstantText`], as for [`instant`], and [`BadInstantText::Ahead`] if the instant is after `now`.
+pub fn past_instant(text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadInstantText> {
+    ParsedInstant::read(text)?.instant(zone, now, Side::Behind)
+}
+
+/// The side of the current instant on which a text's instant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Ahead,
+    Behind,
+}
+
+impl Side {
+    /// Returns the instant of `shown` that is the nearest one on this side of `now`, if there is one.
+    fn nearest(self, shown: LocalInstants, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Ahead => Some(shown.first_after(now)).filter(|at| *at > now),
+            Self::Behind => Some(shown.last_until(now)).filter(|at| *at <= now),
+        }
+    }
+
+    /// Returns `count` as a number that is added on this side.
+    fn away(self, count: i64) -> i64 {
+        if self == Self::Ahead { count } else { -count }
+    }
 }
 
 /// Returns the time that `text` names if the clock skips it, and the time of `at`, the [`instant`] after the gap that
@@ -133,7 +176,7 @@ impl AbsoluteInstant {
             Meaning::Read(_) => return Err(BadInstantText::Relative(words.text)),
         }
         // An instant that is beyond the calendar in one zone is beyond it in all zones, give or take a day.
-        words.instant(Tz::UTC, Timestamp::default())?;
+        words.instant(Tz::UTC, Timestamp::default(), Side::Ahead)?;
         Ok(Self(words))
     }
 
@@ -148,7 +191,7 @@ impl AbsoluteInstant {
     ///
     /// [`BadInstantText::Far`].
     pub fn instant(&self, zone: Tz) -> Result<Timestamp, BadInstantText> {
-        self.0.instant(zone, Timestamp::default())
+        self.0.instant(zone, Timestamp::default(), Side::Ahead)
     }
 }
 
@@ -201,7 +244,7 @@ impl ParsedInstant {
         Some(format!("the clock skips {skipped} in `{}`: {meant} is meant", self.text))
     }
 
-    fn instant(&self, zone: Tz, now: Timestamp) -> Result<Timestamp, BadInstantText> {
+    fn instant(&self, zone: Tz, now: Timestamp, side: Side) -> Result<Timestamp, BadInstantText> {
         let far = || BadInstantText::Far(self.text.clone());
         let reading = match &self.meaning {
             Meaning::Instant(at) => return local(Tz::UTC, *at).map(|_| *at).ok_or_else(far),
@@ -209,19 +252,23 @@ impl ParsedInstant {
         };
         let zone = reading.zone.unwrap_or(zone);
         let clock = local(zone, now).ok_or_else(far)?;
-        let passed = || BadInstantText::Passed {
-            text: self.text.clone(),
-            now: format!("{} {}", clock.format("%Y-%m-%d %H:%M:%S"), zone.name()),
+        let elsewhere = || {
+            let (text, now) = (self.text.clone(), format!("{} {}", clock.format("%Y-%m-%d %H:%M:%S"), zone.name()));
+            match side {
+                Side::Ahead => BadInstantText::Passed { text, now },
+                Side::Behind => BadInstantText::Ahead { text, now },
+            }
         };
-        let mut at = match base(reading, zone, now, clock).ok_or_else(far)? {
+        let mut at = match base(reading, zone, (now, clock), side).ok_or_else(far)? {
             Some(at) => at,
-            None => return Err(passed()),
+            None => return Err(elsewhere()),
         };
         for shift in &reading.shifts {
             at = shifted(at, *shift, zone).ok_or_else(far)?;
         }
-        if at < now && !matches!(reading.day, Some(Day::Date(_))) {
-            return Err(passed());
+        let is_elsewhere = if side == Side::Ahead { at < now } else { at > now };
+        if is_elsewhere && !matches!(reading.day, Some(Day::Date(_))) {
+            return Err(elsewhere());
         }
         local(zone, at).map(|_| at).ok_or_else(far)
     }
@@ -252,40 +299,51 @@ fn with_colon(text: &str) -> Option<String> {
     (matches!(sign, b'+' | b'-') && offset_instant(&colon).is_some()).then_some(colon)
 }
 
-/// Returns the instant before anything is added to it. The outer `None` is beyond the calendar; the inner one has
-/// passed.
-fn base(reading: &ParsedText, zone: Tz, now: Timestamp, clock: NaiveDateTime) -> Option<Option<Timestamp>> {
+/// Returns the instant before anything is added to it. The outer `None` is beyond the calendar; the inner one is not on
+/// the `side` that is meant.
+fn base(
+    reading: &ParsedText,
+    zone: Tz,
+    (now, clock): (Timestamp, NaiveDateTime),
+    side: Side,
+) -> Option<Option<Timestamp>> {
     let time = reading.time.unwrap_or(NaiveTime::MIN);
     let today = clock.date();
-    let in_days = |days: u64| Some(today.checked_add_days(Days::new(days))?.and_time(time));
-    let ahead = |local: NaiveDateTime| Some(shown(zone, local)?.first_after(now));
-    let first_ahead = |local: Option<NaiveDateTime>| Some(Some(ahead(local?)?).filter(|at| *at > now));
+    let in_days = |days: i64| today.checked_add_signed(TimeDelta::try_days(days)?).map(|day| day.and_time(time));
+    let nearest = |local: Option<NaiveDateTime>| Some(side.nearest(shown(zone, local?)?, now));
     Some(match reading.day {
         None if reading.time.is_none() => Some(now),
         Some(Day::Now) => Some(now),
         Some(Day::Date(day)) => Some(shown(zone, day.and_time(time))?.first()),
-        // Three days are tried, because today's time may have passed and tomorrow may be left out by a move over the
-        // date line.
-        None => first_of([0, 1, 2], |days| first_ahead(in_days(days)))?,
-        Some(Day::Ahead(days)) => first_ahead(in_days(days))?,
+        // Three days are tried, because today's time may be on the other side, and the next day may be left out by a
+        // move over the date line.
+        None => first_of([0, 1, 2], |days| nearest(in_days(side.away(days))))?,
+        Some(Day::FromToday(days)) => nearest(in_days(days))?,
         Some(Day::Weekday { day, next }) => {
-            let until = u64::from(day.days_since(today.weekday()));
-            let until = if next && until == 0 { 7 } else { until };
-            first_of([until, until + 7], |days| first_ahead(in_days(days)))?
+            let away = match side {
+                Side::Ahead => day.days_since(today.weekday()),
+                Side::Behind => today.weekday().days_since(day),
+            };
+            let away = if next && away == 0 { 7 } else { i64::from(away) };
+            first_of([away, away + 7], |days| nearest(in_days(side.away(days))))?
         }
         Some(Day::OfYear { month, day }) => {
             // The 29th of February comes again after at most eight years.
-            let days = (0..=8).filter_map(|years| NaiveDate::from_ymd_opt(today.year() + years, month, day));
-            first_of(days, |day| first_ahead(Some(day.and_time(time))))?
+            let year = |years: i32| today.year() + if side == Side::Ahead { years } else { -years };
+            let days = (0..=8).filter_map(|years| NaiveDate::from_ymd_opt(year(years), month, day));
+            first_of(days, |day| nearest(Some(day.and_time(time))))?
         }
         Some(Day::Next(unit)) => match reading.time {
             None => Some(shifted(now, Shift { back: false, count: 1, unit }, zone)?),
-            Some(time) => Some(ahead(moved(clock, Shift { back: false, count: 1, unit })?.date().and_time(time))?),
+            Some(time) => {
+                let day = moved(clock, Shift { back: false, count: 1, unit })?.date();
+                Some(shown(zone, day.and_time(time))?.first_after(now))
+            }
         },
     })
 }
 
-/// Returns the first candidate that has not passed.
+/// Returns the first candidate that is on the side that is meant.
 fn first_of<T>(
     candidates: impl IntoIterator<Item = T>,
     at: impl Fn(T) -> Option<Option<Timestamp>>,

@@ -35,6 +35,14 @@ impl LocalInstants {
             other => other.first(),
         }
     }
+
+    /// Returns the last such instant that is not after `until`, or the first one if all of them are after it.
+    pub(super) fn last_until(self, until: Timestamp) -> Timestamp {
+        match self {
+            Self::Twice(_, second) if second <= until => second,
+            other => other.first(),
+        }
+    }
 }
 
 /// Returns the instants at which the clocks of `zone` show `local`. Returns `None` beyond the years 1 to 9999, which

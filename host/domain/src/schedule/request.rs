@@ -245,6 +245,21 @@ pub fn instant(field: &str, text: &str, zone: Tz, now: Timestamp) -> Result<Time
     Ok(at)
 }
 
+/// Reads an instant for which the past is meant, by the clocks of `zone`: a length of time back from `now` such as `7d`, or words
+/// such as `2 hours ago`, `yesterday 4am`, `friday` and `2027-03-28`.
+///
+/// # Errors
+///
+/// [`BadPart::Instant`] or [`BadPart::Duration`], which names the field, if the words mean no instant, or one ahead
+/// without a whole date.
+pub fn past_instant(field: &str, text: &str, zone: Tz, now: Timestamp) -> Result<Timestamp, BadRequest> {
+    if lengths::parse(text).is_ok() {
+        return Ok(now.minus(duration(field, text, FURTHEST)?));
+    }
+    let bad = |why: instant_parser::BadInstantText| BadRequest::new(BadPart::Instant, format!("`{field}`: {why}"));
+    instant_parser::past_instant(text, zone, now).map_err(bad)
+}
+
 /// Reads a duration with its unit, such as `30s`, `1m 30s`, `500ms`.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ thread_local! {
     static LOWERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns whether this is a guest thread, which gives `answers` as it goes on with guests.
+/// Returns whether this is a guest thread, which gives `wakes` as it goes on with guests.
 pub(super) fn on_guest_thread() -> bool {
     GUEST_THREAD.get().is_some()
 }
@@ -61,10 +61,10 @@ struct Shared {
     fast: Threads,
     slow: Threads,
     ticker: Arc<Ticker>,
-    answers: Arc<WakeBatch>,
+    wakes: Arc<WakeBatch>,
 }
 
-/// The threads of one gear. Each gear has a lock of its own, because a slow thread may lose the processor while it
+/// The threads of one class. Each class has a lock of its own, because a slow thread may lose the processor while it
 /// holds one.
 #[derive(Debug, Default)]
 struct Threads {
@@ -87,13 +87,13 @@ impl Lanes {
     /// wait for.
     pub(super) fn start(cores: usize, ticker: Arc<Ticker>, io: &tokio::runtime::Handle) -> Result<Self, RuntimeError> {
         let shared =
-            Arc::new(Shared { fast: Threads::default(), slow: Threads::default(), ticker, answers: Arc::default() });
+            Arc::new(Shared { fast: Threads::default(), slow: Threads::default(), ticker, wakes: Arc::default() });
         let lanes = Self { shared, threads: Mutex::new(Vec::new()) };
-        for (gear, name) in [(ThreadClass::Fast, "guest"), (ThreadClass::Slow, "spent")] {
+        for (class, name) in [(ThreadClass::Fast, "guest"), (ThreadClass::Slow, "spent")] {
             for n in 0..cores {
                 let shared = Arc::clone(&lanes.shared);
                 let io = io.clone();
-                let serve = move || shared.serve(gear, &io);
+                let serve = move || shared.serve(class, &io);
                 let thread = Supervisor::of_process()
                     .thread(&format!("sexton-{name}-{n}"), AfterPanic::Again, serve)
                     .map_err(RuntimeError::Thread)?;
@@ -121,7 +121,7 @@ impl Lanes {
 
     /// Waits for a spawned guest; returns `None` if it was given up.
     pub(super) async fn wait<T>(&self, task: Task<T, Arc<GuestTask>>) -> Option<T> {
-        self.shared.answers.wait(task.fallible()).await
+        self.shared.wakes.wait(task.fallible()).await
     }
 
     /// Makes the waker of a guest that must end: it wakes the guest ahead of all others in the queue.
@@ -144,7 +144,7 @@ impl Lanes {
             // A guest thread that panicked has nothing left to stop.
             let _ = thread.join();
         }
-        self.shared.answers.stop();
+        self.shared.wakes.stop();
         // Futures are dropped outside of the lock, because their drop may schedule others.
         for threads in [&self.shared.fast, &self.shared.slow] {
             let left = threads.lock().queues.drain();
@@ -164,8 +164,8 @@ impl std::task::Wake for Expedite {
         // Set first: a thread that queues the guest right now either sees it, or has queued the guest where the loop
         // below finds it.
         self.turn.make_urgent();
-        for gear in [ThreadClass::Slow, ThreadClass::Fast] {
-            let job = self.shared.threads(gear).lock().queues.remove(gear, &self.turn);
+        for class in [ThreadClass::Slow, ThreadClass::Fast] {
+            let job = self.shared.threads(class).lock().queues.remove(class, &self.turn);
             if let Some(job) = job {
                 self.shared.push(job, false);
             }
@@ -183,8 +183,8 @@ impl Threads {
 }
 
 impl Shared {
-    fn threads(&self, gear: ThreadClass) -> &Threads {
-        match gear {
+    fn threads(&self, class: ThreadClass) -> &Threads {
+        match class {
             ThreadClass::Fast => &self.fast,
             ThreadClass::Slow => &self.slow,
         }
@@ -220,29 +220,29 @@ impl Shared {
         }
     }
 
-    fn serve(&self, gear: ThreadClass, io: &tokio::runtime::Handle) {
+    fn serve(&self, class: ThreadClass, io: &tokio::runtime::Handle) {
         let _io = io.enter();
-        lower_priority(if gear == ThreadClass::Fast { FAST_NICE } else { SLOW_NICE });
-        GUEST_THREAD.set(Some(gear));
+        lower_priority(if class == ThreadClass::Fast { FAST_NICE } else { SLOW_NICE });
+        GUEST_THREAD.set(Some(class));
         let _busy = Busy::begin(&self.ticker);
         let mut done = None;
-        while let Some((job, lane)) = self.next(gear, done.take()) {
+        while let Some((job, lane)) = self.next(class, done.take()) {
             if !job.metadata().is_new() {
-                self.answers.wake_all();
+                self.wakes.wake_all();
             }
             let turn = Arc::clone(job.metadata());
             let start = Instant::now();
             job.run();
             done = Some((lane, turn, start.elapsed()));
-            self.answers.wake_if_late();
+            self.wakes.wake_if_late();
         }
         GUEST_THREAD.set(None);
-        self.answers.wake_all();
+        self.wakes.wake_all();
     }
 
     /// Charges the turn `done`, waits for the next guest and returns it; returns `None` when the threads must end.
-    fn next(&self, gear: ThreadClass, done: Option<Done>) -> Option<(Job, Lane)> {
-        let threads = self.threads(gear);
+    fn next(&self, class: ThreadClass, done: Option<Done>) -> Option<(Job, Lane)> {
+        let threads = self.threads(class);
         let mut state = threads.lock();
         if let Some((lane, turn, time)) = done {
             state.queues.charge(lane, turn.tenant(), time);
@@ -252,13 +252,13 @@ impl Shared {
             if state.stopping {
                 return None;
             }
-            if let Some(next) = state.queues.pop(gear) {
+            if let Some(next) = state.queues.pop(class) {
                 return Some(next);
             }
             if !given {
                 // Given before the thread sleeps, because a caller that waits for an ended run may bring the next one.
                 drop(state);
-                self.answers.wake_all();
+                self.wakes.wake_all();
                 given = true;
                 state = threads.lock();
                 continue;

@@ -95,21 +95,28 @@ pub(in crate::cli) struct RerunArgs {
     /// Run now, ignoring pauses, back-off, fuel budgets and concurrency limits
     #[arg(long)]
     pub(in crate::cli) past_limits: bool,
+    #[command(flatten)]
+    pub(in crate::cli) awaited: AwaitedArgs,
+    #[command(flatten)]
+    pub(in crate::cli) list: ListArgs,
+}
+
+/// Whether a command that makes a run waits until the run is over.
+#[derive(Args, Clone, Copy, Debug)]
+pub(in crate::cli) struct AwaitedArgs {
     /// Wait until the new run is over, and print its output
     #[arg(long)]
     pub(in crate::cli) wait: bool,
     /// Longest time to wait [default: for ever]
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = lengths::parse)]
     pub(in crate::cli) timeout: Option<Duration>,
-    #[command(flatten)]
-    pub(in crate::cli) list: ListArgs,
 }
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct BackfillArgs {
     /// Name of the task
     pub(in crate::cli) task: Name,
-    /// First instant of the range, such as 2027-03-01, by the clocks of the task's zone
+    /// First instant of the range, such as 2027-03-01 or "2 days ago", by the clocks of the task's zone
     #[arg(long, value_name = "INSTANT", required_unless_present = "cancel")]
     pub(in crate::cli) from: Option<String>,
     /// End of the range, which does not belong to it [default: now]
@@ -156,12 +163,8 @@ pub(in crate::cli) struct TriggerArgs {
     /// Run now, ignoring pauses, back-off, fuel budgets and concurrency limits
     #[arg(long, conflicts_with_all = ["at", "after_now"])]
     pub(in crate::cli) past_limits: bool,
-    /// Wait until the run is over, and print its output
-    #[arg(long)]
-    pub(in crate::cli) wait: bool,
-    /// Longest time to wait [default: for ever]
-    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = lengths::parse)]
-    pub(in crate::cli) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::cli) awaited: AwaitedArgs,
     #[command(flatten)]
     pub(in crate::cli) list: ListArgs,
 }

@@ -20,8 +20,8 @@ pub(super) struct ParsedText {
 pub(super) enum Day {
     /// The current instant, not a day.
     Now,
-    /// A number of days from today.
-    Ahead(u64),
+    /// A number of days from today, which is below 0 for the past.
+    FromToday(i64),
     /// `friday`; with `next`, not today.
     Weekday { day: Weekday, next: bool },
     /// `next week`: the next one of these units.
@@ -80,6 +80,7 @@ impl Unit {
 const WANTED: &str = "write a day (`2027-03-28`, `tomorrow`, `friday`, `4 july`), a time (`14:30`, `4am`, `noon`), a zone \
                       (`Europe/Berlin`), `in 2 hours`, or `+ 10 minutes`";
 const LENGTH: &str = "write a length of time such as `10 minutes`, `2 hours` or `1h 30m`";
+const AGO: &str = "write a length of time before `ago`, such as `2 hours ago`";
 const UNIT: &str = "write seconds, minutes, hours, days, weeks, months or years";
 const AFTER_NEXT: &str = "write a weekday, day, week, month or year after `next`";
 const TIME: &str = "write a time such as `14:30` (0:00 to 23:59), `2:30pm` (1 to 12) or `noon`";
@@ -164,8 +165,9 @@ impl<'a> Reader<'a> {
         match word {
             "at" | "on" if self.peek().is_some() => Ok(()),
             "now" => self.day(word, Day::Now),
-            "today" => self.day(word, Day::Ahead(0)),
-            "tomorrow" => self.day(word, Day::Ahead(1)),
+            "yesterday" => self.day(word, Day::FromToday(-1)),
+            "today" => self.day(word, Day::FromToday(0)),
+            "tomorrow" => self.day(word, Day::FromToday(1)),
             "midnight" => self.time(word, 0, 0, 0),
             "noon" => self.time(word, 12, 0, 0),
             "teatime" => self.time(word, 16, 0, 0),
@@ -176,7 +178,27 @@ impl<'a> Reader<'a> {
             }
             "+" => self.lengths(word, false),
             "-" => self.lengths(word, true),
+            _ if self.ends_in_ago() => self.ago(word),
             _ => self.name(word),
+        }
+    }
+
+    /// Returns whether the word just taken begins a length of time that ends in `ago`.
+    fn ends_in_ago(&self) -> bool {
+        let is_of_length = |word: &str| {
+            matches!(word, "a" | "an" | "and") || word.starts_with(|c: char| c.is_ascii_digit()) || Unit::named(word).is_some()
+        };
+        let mut rest = self.words[self.at - 1..].iter().map(String::as_str).skip_while(|word| is_of_length(word));
+        rest.next() == Some("ago")
+    }
+
+    /// Parses `2 hours ago`, whose first word was taken.
+    fn ago(&mut self, word: &'a str) -> Result<(), BadInstantText> {
+        self.at -= 1;
+        self.lengths(word, true)?;
+        match self.expect(word, AGO)? {
+            end @ "ago" => self.day(end, Day::Now),
+            other => Err(wrong(other, AGO)),
         }
     }
 

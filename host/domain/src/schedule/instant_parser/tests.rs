@@ -56,6 +56,49 @@ fn dates_and_times_mean_the_clocks_of_the_zone() {
 }
 
 #[test]
+fn where_the_past_is_meant_a_time_and_a_day_are_the_last_ones() {
+    let table = [
+        ("2 hours ago", "Wed 2027-03-24 09:15:30 +01:00"),
+        ("1h30m ago", "Wed 2027-03-24 09:45:30 +01:00"),
+        ("an hour and 5 minutes ago", "Wed 2027-03-24 10:10:30 +01:00"),
+        ("a week ago", "Wed 2027-03-17 11:15:30 +01:00"),
+        ("now - 2 days", "Mon 2027-03-22 11:15:30 +01:00"),
+        ("now", "Wed 2027-03-24 11:15:30 +01:00"),
+        ("yesterday", "Tue 2027-03-23 00:00:00 +01:00"),
+        ("yesterday 4am", "Tue 2027-03-23 04:00:00 +01:00"),
+        ("today", "Wed 2027-03-24 00:00:00 +01:00"),
+        ("11:15", "Wed 2027-03-24 11:15:00 +01:00"),
+        ("11:16", "Tue 2027-03-23 11:16:00 +01:00"),
+        ("friday", "Fri 2027-03-19 00:00:00 +01:00"),
+        ("wednesday", "Wed 2027-03-24 00:00:00 +01:00"),
+        ("wednesday noon", "Wed 2027-03-17 12:00:00 +01:00"),
+        ("25 march", "Wed 2026-03-25 00:00:00 +01:00"),
+        ("29 february", "Thu 2024-02-29 00:00:00 +01:00"),
+        ("noon yesterday + 10 minutes", "Tue 2027-03-23 12:10:00 +01:00"),
+        ("2027-03-20 14:30", "Sat 2027-03-20 14:30:00 +01:00"),
+        // The caller decides about a whole date that is ahead.
+        ("2027-03-28", "Sun 2027-03-28 00:00:00 +01:00"),
+    ];
+    for (text, meant) in table {
+        let at = past_instant(text, Berlin, at(NOW)).map(|at| at.to_utc().with_timezone(&Berlin));
+        let shown = at.map(|at| at.format("%a %Y-%m-%d %H:%M:%S %:z").to_string());
+        assert_eq!(shown.as_deref(), Ok(meant), "{text}");
+    }
+    for text in ["tomorrow", "next friday", "in 2 hours", "today 11:16", "now + 1 minute", "next month"] {
+        let refused = past_instant(text, Berlin, at(NOW)).expect_err(text).to_string();
+        assert!(refused.starts_with(&format!("`{text}` is ahead: it is 2027-03-24 11:15:30 Europe/Berlin")), "{refused}");
+    }
+    let folded = past_instant("2:30", Berlin, at("2027-10-31T01:45:00Z")).expect("a time");
+    assert_eq!(folded, at("2027-10-31T01:30:00Z"), "of two equal times the last that has passed is meant");
+    for (text, word) in [("2 ago", "ago"), ("2 hours", "2"), ("yesterday 2 hours ago", "ago"), ("ago", "ago")] {
+        let refused = past_instant(text, Berlin, at(NOW)).expect_err(text).to_string();
+        assert!(refused.starts_with(&format!("`{word}` ")), "{refused}");
+    }
+    let passed = read("2 hours ago", NOW).expect_err("the past").to_string();
+    assert!(passed.starts_with("`2 hours ago` has passed"), "{passed}");
+}
+
+#[test]
 fn a_time_is_the_next_one_and_a_day_the_next_one() {
     #[rustfmt::skip]
     hold(NOW, &[

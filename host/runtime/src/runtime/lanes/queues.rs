@@ -148,15 +148,15 @@ impl Queues {
     }
 
     /// Takes the next guest for threads of this kind, and returns it with its lane.
-    pub(super) fn pop(&mut self, gear: ThreadClass) -> Option<(Job, Lane)> {
-        if gear == ThreadClass::Fast
+    pub(super) fn pop(&mut self, class: ThreadClass) -> Option<(Job, Lane)> {
+        if class == ThreadClass::Fast
             && self.lanes[Lane::Urgent as usize].waiting == 0
             && self.lanes[Lane::Used as usize].waiting > 0
             && self.used_served.elapsed() > PATIENCE
         {
             return self.take(Lane::Used);
         }
-        gear.lanes().iter().find_map(|lane| self.take(*lane))
+        class.lanes().iter().find_map(|lane| self.take(*lane))
     }
 
     fn take(&mut self, lane: Lane) -> Option<(Job, Lane)> {
@@ -179,10 +179,10 @@ impl Queues {
         }
     }
 
-    /// Takes a guest that must end out of the lanes of `gear`, if it is in one and not among the urgent ones already.
-    pub(super) fn remove(&mut self, gear: ThreadClass, turn: &Arc<GuestTask>) -> Option<Job> {
+    /// Takes a guest that must end out of the lanes of `class`, if it is in one and not among the urgent ones already.
+    pub(super) fn remove(&mut self, class: ThreadClass, turn: &Arc<GuestTask>) -> Option<Job> {
         let (lane, number) =
-            turn.place().filter(|(lane, _)| *lane != Lane::Urgent && ThreadClass::of(*lane) == gear)?;
+            turn.place().filter(|(lane, _)| *lane != Lane::Urgent && ThreadClass::of(*lane) == class)?;
         let job = self.lanes[lane as usize].remove(turn.tenant(), number)?;
         turn.taken();
         Some(job)
@@ -236,7 +236,7 @@ mod tests {
     /// Promotes a guest that must end, like `lanes`.
     fn promote(queues: &mut Queues, turn: &Arc<GuestTask>) -> bool {
         turn.make_urgent();
-        let job = [ThreadClass::Slow, ThreadClass::Fast].into_iter().find_map(|gear| queues.remove(gear, turn));
+        let job = [ThreadClass::Slow, ThreadClass::Fast].into_iter().find_map(|class| queues.remove(class, turn));
         job.map(|job| put(queues, job)).is_some()
     }
 
@@ -251,9 +251,9 @@ mod tests {
     }
 
     /// Returns the numbers of the guests in the order in which threads of this kind poll them.
-    fn order(queues: &mut Queues, gear: ThreadClass, guests: &[Arc<GuestTask>]) -> Vec<usize> {
+    fn order(queues: &mut Queues, class: ThreadClass, guests: &[Arc<GuestTask>]) -> Vec<usize> {
         let number = |job: Job| guests.iter().position(|turn| Arc::ptr_eq(turn, job.metadata())).unwrap();
-        std::iter::from_fn(|| queues.pop(gear)).map(|(job, _)| number(job)).collect()
+        std::iter::from_fn(|| queues.pop(class)).map(|(job, _)| number(job)).collect()
     }
 
     #[test]
