@@ -18,6 +18,21 @@ const DAY: u128 = 86_400_000_000_000;
 /// The mean length of a year: a quarter of a day more than 365, because every fourth year has one more.
 const YEAR: (u128, &str) = (DAY * 365 + DAY / 4, "y");
 
+/// Returns `length` in whole milliseconds, or the greatest number if it is longer.
+pub fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns `length` in whole microseconds, or the greatest number if it is longer.
+pub fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Returns `length` in nanoseconds, or the greatest number if it is longer.
+pub fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Formats all of `length`, for durations that people write: `366d`, `1d 2h 3m 4s`.
 pub fn exact(length: Duration) -> String {
     let mut rest = length.as_nanos();

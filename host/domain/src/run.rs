@@ -254,8 +254,13 @@ pub struct Accounts {
     pub bytes_out: u64,
 }
 
+/// Returns the message of a run that another run of its task replaces.
+pub fn replaced_by(run: RunId) -> String {
+    format!("replaced by run {run}")
+}
+
 fn micros<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(value.as_micros()).unwrap_or(u64::MAX))
+    serializer.serialize_u64(crate::lengths::micros(*value))
 }
 
 /// The result of a task: a body and its media type.

@@ -154,7 +154,7 @@ impl Effort {
     /// Records that the child has ended, and the time that it used.
     pub(crate) fn child_ended(&self, used: Option<Duration>) {
         self.child.store(0, Ordering::Relaxed);
-        let nanos = u64::try_from(used.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = sexton_domain::lengths::nanos(used.unwrap_or_default());
         self.ended.fetch_add(nanos, Ordering::Relaxed);
     }
 

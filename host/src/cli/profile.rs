@@ -6,7 +6,7 @@ use super::args::ProfileArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::Screen;
-use crate::http::api_types::millis;
+use sexton_domain::lengths::millis;
 
 /// The viewer for the file.
 const VIEWER: &str = "https://profiler.firefox.com";

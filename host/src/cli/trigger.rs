@@ -94,8 +94,9 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     }
     path.push_str(empty_input(args.input.is_some() || args.input_file.is_some(), &input));
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
-    let json =
-        post_within(if args.awaited.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || client.post(&path, &key, &input))?;
+    let json = post_within(if args.awaited.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || {
+        client.post(&path, &key, &input)
+    })?;
     let made: Triggered = decode(&json)?;
     for note in notes(&args.task, &made, client.tenant()) {
         eprint_line(&format!("note: {note}"));

@@ -69,11 +69,3 @@ pub fn approximate(length: std::time::Duration) -> String {
         seconds => lengths::about(std::time::Duration::from_secs(seconds)),
     }
 }
-
-pub(crate) fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn micros(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}

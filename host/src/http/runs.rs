@@ -18,7 +18,6 @@ use sexton_store::RunFilter;
 use super::api_state::App;
 use super::api_types::attempts::AttemptShape;
 use super::api_types::inputs::InputShape;
-use super::api_types::millis;
 use super::api_types::runs::{
     ChildShape, HeldBackShape, KillEffect, Killed, ReleasedRun, Repeated, RunDetail, RunShape, Runs,
 };
@@ -29,6 +28,7 @@ use super::placement::Placement;
 use super::tasks::{GivenInput, idempotency_key, input, made_run};
 use super::waiting::WaitPermit;
 use super::watch::Changes;
+use sexton_domain::lengths::millis;
 
 /// The default and the largest number of runs of a page.
 const PAGE: usize = 50;

@@ -21,13 +21,8 @@ const LONGEST_REASON: usize = 4 << 10;
 pub(super) const REASON_IN_LOG: usize = 2000;
 
 /// Shortens `reason` to what is shown and logged.
-pub(super) fn cut(mut reason: String) -> String {
-    if reason.len() > LONGEST_REASON {
-        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
-        reason.push_str("…[cut]");
-        reason.shrink_to_fit();
-    }
-    reason
+pub(super) fn cut(reason: String) -> String {
+    harmless::cut(reason, LONGEST_REASON)
 }
 
 /// Logs the ways in which a version's schedules deviate from their text, and which of them are never due again.

@@ -22,6 +22,17 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| true)
 }
 
+/// Cuts `text` to its first `most` bytes, and says so at its end. What was cut off is given back at once, because a guest
+/// may have sent megabytes.
+pub fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push_str("…[cut]");
+        text.shrink_to_fit();
+    }
+    text
+}
+
 /// Returns at most the first `most` characters of `text` for the host's log: escaped, with further lines set apart.
 pub fn logged(text: &str, most: usize) -> String {
     let text = text.trim_end();

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::{CatchUp, Crontab, Look, Plan, Timing, Trigger};
+use crate::lengths::millis;
 use crate::time::Timestamp;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -85,10 +86,6 @@ struct Text<'a> {
     first_ms: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u32>,
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Definition {

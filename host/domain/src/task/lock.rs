@@ -12,6 +12,13 @@ pub enum LockMode {
     Shared,
 }
 
+impl LockMode {
+    /// Returns whether a holder in this mode and one in the mode `other` exclude each other.
+    pub fn excludes(self, other: Self) -> bool {
+        self == Self::Exclusive || other == Self::Exclusive
+    }
+}
+
 /// The lock that the host takes for each attempt of a task: before the guest is made, until the attempt is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskLock {

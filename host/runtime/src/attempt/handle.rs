@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-use sexton_domain::run::{CappedText, ClaimKey, RunId};
+use sexton_domain::run::{CappedText, ClaimKey, RunId, replaced_by};
 use sexton_domain::task::{Ladder, TaskKey};
 use sexton_domain::time::Timestamp;
 
@@ -282,7 +282,7 @@ impl RunHandle {
 
     /// Cancels this run as [`RunHandle::ask_to_end`] does, because the run `by` takes its place.
     pub fn replace(self: &Arc<Self>, by: RunId) -> Duration {
-        self.ask(CancelReason::Replaced, Stop::Killed(format!("replaced by run {by}")))
+        self.ask(CancelReason::Replaced, Stop::Killed(replaced_by(by)))
     }
 
     /// Notifies the guest, if possible, that its host shuts down. The caller must end the attempt later. An attempt whose

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::stack::{Frame, Stack, Symbolizer};
+use sexton_domain::lengths::nanos;
 
 /// The most observers of one run at once, bounded because each slows the run a little.
 const MOST_LOOKS: usize = 8;
@@ -156,7 +157,7 @@ impl Sampler {
 
     /// Notes that the guest enters a host call.
     pub(crate) fn enters_call(&self, at: Instant) {
-        let since = u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX);
+        let since = nanos(at.saturating_duration_since(self.origin));
         self.in_call.store(since.max(1), Ordering::Relaxed);
     }
 

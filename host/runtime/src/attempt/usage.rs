@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::pulse::Pulse;
+use sexton_domain::lengths::nanos;
 
 /// The lane in which a guest gets its processor time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,10 +87,6 @@ pub struct Snapshot {
     pub lane: Lane,
     /// The host call that the guest waits in, if any.
     pub waiting: Option<Waiting>,
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Usage {

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::Notify;
 
+use sexton_domain::lengths::nanos;
 use sexton_domain::run::ClaimKey;
 use sexton_domain::time::{Clock, Timestamp};
 
@@ -55,10 +56,6 @@ impl fmt::Debug for VirtualTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VirtualTime").field("now", &self.now()).finish_non_exhaustive()
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl VirtualTime {

@@ -19,6 +19,7 @@ use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView, State};
 use entries::failure;
 pub(super) use entries::{EntryError, EntryResult, PAGE};
 pub use renewal::Renewal;
+use sexton_domain::lengths;
 
 const REFRESH: &str = "cache.refresh";
 
@@ -265,7 +266,7 @@ impl ImportsCtx {
             value: entry.value,
             version: entry.version,
             set_at: u64::try_from(entry.set_at.as_millis()).unwrap_or(0),
-            age: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            age: lengths::millis(age),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::imports::bindings::sexton::task::cancellation::{self, Host, Reason};
 
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtx, ImportsCtxView, ImportsView};
+use sexton_domain::lengths;
 
 /// The capability to learn that the run must end. It needs no grant.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl Host for ImportsCtxView<'_> {
         let left = self.ctx.until.left();
         let ends_at = self.ctx.handle.ends_at();
         let left = ends_at.map_or(left, |at| at.saturating_duration_since(self.ctx.until.now()).min(left));
-        Ok(Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)))
+        Ok(Some(lengths::millis(left)))
     }
 
     fn subscribe_insisted(&mut self) -> wasmtime::Result<Resource<DynPollable>> {

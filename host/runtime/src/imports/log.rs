@@ -7,12 +7,10 @@ use crate::imports::bindings::sexton::task::log::{self, Host, Level};
 
 use super::capability::{Capability, Interface, of_sexton};
 use super::{Imports, ImportsCtxView, ImportsView};
+use sexton_system::harmless;
 
 /// The longest message that is kept of a line, in bytes.
 const LONGEST_LINE: usize = 8 << 10;
-
-/// The mark at the end of a message that was cut.
-const CUT: &str = "…[cut]";
 
 /// The capability to write lines into the run's log. It needs no grant.
 #[derive(Debug)]
@@ -44,13 +42,8 @@ impl Host for ImportsCtxView<'_> {
 }
 
 /// Cuts `message` to its longest length. Control characters stay, because JSON escapes them and printing does, too.
-fn cut(mut message: String) -> String {
-    if message.len() > LONGEST_LINE {
-        message.truncate(message.floor_char_boundary(LONGEST_LINE));
-        message.push_str(CUT);
-        message.shrink_to_fit(); // the guest may have sent megabytes
-    }
-    message
+fn cut(message: String) -> String {
+    harmless::cut(message, LONGEST_LINE)
 }
 
 #[cfg(test)]
@@ -78,6 +71,6 @@ mod tests {
         assert_eq!(cut("é".repeat(LONGEST_LINE / 2)), "é".repeat(LONGEST_LINE / 2));
 
         let long = cut(format!("x{}", "é".repeat(LONGEST_LINE)));
-        assert_eq!(long, format!("x{}{CUT}", "é".repeat(LONGEST_LINE / 2 - 1)));
+        assert_eq!(long, format!("x{}…[cut]", "é".repeat(LONGEST_LINE / 2 - 1)));
     }
 }

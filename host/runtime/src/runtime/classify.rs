@@ -17,6 +17,7 @@ use super::backtrace::stack_of;
 use super::guarded_call::Interruption;
 use super::kinds::{Answer, Kind};
 use super::limits::{Breach, Space};
+use sexton_system::harmless;
 
 /// The end of an attempt.
 #[derive(Debug)]
@@ -72,13 +73,8 @@ impl Verdict {
 const LONGEST_MESSAGE: usize = 4 << 10;
 
 /// Cuts `message` to the length that is kept.
-fn cut(mut message: String) -> String {
-    if message.len() > LONGEST_MESSAGE {
-        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
-        message.push_str("…[cut]");
-        message.shrink_to_fit(); // the guest may have sent megabytes
-    }
-    message
+fn cut(message: String) -> String {
+    harmless::cut(message, LONGEST_MESSAGE)
 }
 
 /// Returns whether a call used up its fuel.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::micros;
+use sexton_domain::lengths::micros;
 use sexton_domain::run::{Accounts, CappedText, Outcome, Report};
 use sexton_domain::time::Timestamp;
 use sexton_store::AttemptInfo;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::millis;
+use sexton_domain::lengths::millis;
 use sexton_domain::pause::{PausedBy, Pauses};
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::schedule::{AwaitedRun, Chain, ChainState, Cooldowns, LinkEnd, Memory, OnFailure, Trigger};

@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use sexton_domain::lengths::{micros, millis};
 use sexton_domain::run::RunId;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 use sexton_runtime::attempt::{Activity, RunHandle};
 use sexton_runtime::runtime::{Diagnosis, SampleInfo};
-
-use super::{micros, millis};
 
 /// `GET /v1/live`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

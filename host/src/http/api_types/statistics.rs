@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::millis;
 use super::runs::is_false;
 use crate::ops::{Change, ChangeKind, Spread, Statistics};
+use sexton_domain::lengths::millis;
 use sexton_domain::run::{Outcome, RunId};
 use sexton_domain::time::Timestamp;
 

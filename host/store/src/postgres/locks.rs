@@ -52,13 +52,6 @@ struct Party {
     number: i64,
 }
 
-impl Party {
-    /// Returns whether it keeps out a run that wants the lock in mode `wanted`.
-    fn keeps_out(&self, wanted: LockMode) -> bool {
-        wanted == LockMode::Exclusive || self.mode == LockMode::Exclusive
-    }
-}
-
 /// The holders of a lock, and the runs that wait for it, first to last.
 #[derive(Debug, Default)]
 struct Parties {
@@ -90,7 +83,7 @@ impl Parties {
         // A run never passes those that have waited longer, not even if the lock is free.
         let ticket = self.place(run, wanted).map_or(i64::MAX, |place| place.number);
         let before = self.waits.iter().filter(|wait| wait.run != run && wait.number < ticket);
-        match self.holders.iter().chain(before).find(|other| other.keeps_out(wanted)) {
+        match self.holders.iter().chain(before).find(|other| other.mode.excludes(wanted)) {
             Some(other) => Found::Behind(other.run),
             None => Found::Free,
         }

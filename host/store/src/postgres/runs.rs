@@ -11,9 +11,8 @@ use tokio_postgres::types::ToSql;
 
 use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING, cause_code, outcome_code, state_code};
-use crate::rules::finish::replaced_by;
 use crate::{Admit, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, Result};
-use sexton_domain::run::{Outcome, RunId, RunState};
+use sexton_domain::run::{Outcome, RunId, RunState, replaced_by};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 

@@ -49,8 +49,3 @@ pub(crate) fn started_too_late(start_by: Timestamp, run_at: Timestamp) -> String
     let time = lengths::exact(start_by.since(run_at));
     format!("not started by {start_by}: its start-within of {time} was over")
 }
-
-/// Returns the reason of a run that ends because run `by` replaces it.
-pub(crate) fn replaced_by(by: RunId) -> String {
-    format!("replaced by run {by}")
-}

@@ -31,7 +31,7 @@ pub(super) fn acquire(
             if run == claim.run && found == wanted {
                 return Ok(LockTaken::Yes { fence: number(row, 2)? });
             }
-            if wanted == LockMode::Exclusive || found == LockMode::Exclusive {
+            if found.excludes(wanted) {
                 other = Some(run);
             }
         }

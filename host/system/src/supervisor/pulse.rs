@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use sexton_domain::lengths;
+use sexton_domain::lengths::millis;
 
 /// The longest time of a round, and the longest delay after a rest. The longest wait for the database is two minutes,
 /// and an overloaded machine delays loops by seconds.
@@ -92,10 +93,6 @@ impl Pulse {
         let late = now > self.due.load(Ordering::Relaxed);
         late.then(|| Duration::from_millis(now.saturating_sub(self.heard.load(Ordering::Relaxed))))
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The reports of all loops.

@@ -186,7 +186,9 @@ impl<'a> Reader<'a> {
     /// Returns whether the word just taken begins a length of time that ends in `ago`.
     fn ends_in_ago(&self) -> bool {
         let is_of_length = |word: &str| {
-            matches!(word, "a" | "an" | "and") || word.starts_with(|c: char| c.is_ascii_digit()) || Unit::named(word).is_some()
+            matches!(word, "a" | "an" | "and")
+                || word.starts_with(|c: char| c.is_ascii_digit())
+                || Unit::named(word).is_some()
         };
         let mut rest = self.words[self.at - 1..].iter().map(String::as_str).skip_while(|word| is_of_length(word));
         rest.next() == Some("ago")

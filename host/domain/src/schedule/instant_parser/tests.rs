@@ -86,7 +86,10 @@ fn where_the_past_is_meant_a_time_and_a_day_are_the_last_ones() {
     }
     for text in ["tomorrow", "next friday", "in 2 hours", "today 11:16", "now + 1 minute", "next month"] {
         let refused = past_instant(text, Berlin, at(NOW)).expect_err(text).to_string();
-        assert!(refused.starts_with(&format!("`{text}` is ahead: it is 2027-03-24 11:15:30 Europe/Berlin")), "{refused}");
+        assert!(
+            refused.starts_with(&format!("`{text}` is ahead: it is 2027-03-24 11:15:30 Europe/Berlin")),
+            "{refused}"
+        );
     }
     let folded = past_instant("2:30", Berlin, at("2027-10-31T01:45:00Z")).expect("a time");
     assert_eq!(folded, at("2027-10-31T01:30:00Z"), "of two equal times the last that has passed is meant");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::attempt::{Lane, RunHandle};
 use crate::cpu_time;
+use sexton_domain::lengths::nanos;
 use sexton_domain::task::Name;
 
 /// Turns of computing after which a guest is no longer fresh, not counting its current turn. Only the first turns of
@@ -65,10 +66,6 @@ pub(in crate::runtime) struct GuestTask {
 
 /// The value of `since` for a guest that has no turn.
 const NO_TURN: u64 = u64::MAX;
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
 
 impl GuestTask {
     pub(in crate::runtime) fn new(deadline: Instant, tenant: Name, hog: bool, handle: Arc<RunHandle>) -> Self {

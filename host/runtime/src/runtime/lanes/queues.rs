@@ -13,6 +13,7 @@ use crate::attempt::Lane;
 use sexton_domain::task::Name;
 
 use super::guest_task::GuestTask;
+use sexton_domain::lengths::nanos;
 
 pub(super) type Job = Runnable<Arc<GuestTask>>;
 
@@ -175,7 +176,7 @@ impl Queues {
     pub(super) fn charge(&mut self, lane: Lane, tenant: &Name, time: Duration) {
         // The urgent lane is not charged, because its guests end in any case.
         if lane != Lane::Urgent {
-            self.lanes[lane as usize].charge(tenant, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            self.lanes[lane as usize].charge(tenant, nanos(time));
         }
     }
 
