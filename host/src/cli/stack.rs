@@ -6,8 +6,9 @@ use super::args::StackArgs;
 use super::client::{Client, decode};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
+use crate::http::api_types::approximate;
 use crate::http::api_types::live::{Stack, StackSample, Wait};
-use crate::http::api_types::{approximate, millis};
+use sexton_domain::lengths::millis;
 
 pub(super) fn stack(client: &Client, args: &StackArgs, screen: &Screen) -> Result<(), CliError> {
     let (run, samples, apart) = (args.run, args.samples, millis(args.apart));

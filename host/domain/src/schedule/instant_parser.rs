@@ -319,6 +319,8 @@ fn base(
         // move over the date line.
         None => first_of([0, 1, 2], |days| nearest(in_days(side.away(days))))?,
         Some(Day::FromToday(days)) => nearest(in_days(days))?,
+        // These are ahead, whatever day it is.
+        Some(Day::Weekday { next: true, .. } | Day::Next(_)) if side == Side::Behind => None,
         Some(Day::Weekday { day, next }) => {
             let away = match side {
                 Side::Ahead => day.days_since(today.weekday()),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::schedule::MarkShape;
 use super::timing::{self, local};
-use super::{Due, TriggerShape, millis};
+use super::{Due, TriggerShape};
+use sexton_domain::lengths::millis;
 use sexton_domain::schedule::request::Request;
 use sexton_domain::schedule::{Definition, explain, plausible};
 use sexton_domain::task::Name;

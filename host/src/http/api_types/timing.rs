@@ -5,8 +5,9 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::schedule::MarkShape;
-use super::{Due, approximate, millis};
+use super::{Due, approximate};
 use sexton_domain::lengths;
+use sexton_domain::lengths::millis;
 use sexton_domain::schedule::{SET_BACK, Timing, explain, plausible};
 use sexton_domain::task::{Name, Task};
 use sexton_domain::time::Timestamp;

@@ -97,12 +97,17 @@ async fn the_window_of_the_sums_is_a_duration_or_begins_at_an_instant() {
         ("1d%2012h", "2026-11-20T22:00:00.000Z"),
         ("2026-11-01", "2026-10-31T23:00:00.000Z"),
         ("2026-11-21%2006:00", "2026-11-21T05:00:00.000Z"),
+        ("yesterday", "2026-11-20T23:00:00.000Z"),
     ] {
         assert_eq!(since(text).await.json()["statistics"]["since"], begin, "{text}");
     }
-    for (wrong, code) in
-        [("7", "bad-instant"), ("tomorrow", "bad-query"), ("9999d", "bad-duration"), ("", "bad-instant")]
-    {
+    for (wrong, code) in [
+        ("7", "bad-instant"),
+        ("tomorrow", "bad-instant"),
+        ("2026-12-24", "bad-query"),
+        ("9999d", "bad-duration"),
+        ("", "bad-instant"),
+    ] {
         let answer = since(wrong).await;
         assert_eq!(
             (answer.status, &answer.json()["error"]["code"]),

@@ -3,7 +3,7 @@
 use crate::loss::NEVER;
 use sexton_domain::lengths;
 use sexton_domain::lifecycle::Transition;
-use sexton_domain::run::{Outcome, Report, RunId, RunState};
+use sexton_domain::run::{Outcome, Report, RunState};
 use sexton_domain::time::Timestamp;
 
 /// Returns the new state of a run. A run that was asked to end does not wait again, because the request may have come
