@@ -22,8 +22,8 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| true)
 }
 
-/// Cuts `text` to its first `most` bytes, and says so at its end. What was cut off is given back at once, because a guest
-/// may have sent megabytes.
+/// Cuts `text` to its first `most` bytes, and says so at its end. It gives the rest of the memory back at once, because a
+/// guest may have sent megabytes.
 pub fn cut(mut text: String, most: usize) -> String {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most));

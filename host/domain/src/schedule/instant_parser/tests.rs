@@ -56,7 +56,7 @@ fn dates_and_times_mean_the_clocks_of_the_zone() {
 }
 
 #[test]
-fn where_the_past_is_meant_a_time_and_a_day_are_the_last_ones() {
+fn a_time_and_a_day_in_the_past_are_the_last_ones() {
     let table = [
         ("2 hours ago", "Wed 2027-03-24 09:15:30 +01:00"),
         ("1h30m ago", "Wed 2027-03-24 09:45:30 +01:00"),
