@@ -8,11 +8,11 @@
 mod common;
 
 use std::fs;
-use std::io::{Seek, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use common::disk::fdatasync;
 use common::{Process, guest, target};
 use sexton::config::Config;
 use sexton::host::Host;
@@ -63,7 +63,7 @@ async fn durable(place: &Path) -> (f64, f64) {
     println!("{:>12} {:>12} {:>14} {:>18}", "runs/s", "commits", "fsyncs/1000", "fdatasync p50 ms");
     let mut best: (f64, f64) = (0.0, 0.0);
     for _ in 0..3 {
-        let disk = fdatasync_p50(&place);
+        let disk = fdatasync(&place).p50;
         let before = host.store.stats();
         let took = work_off(&host, &key, RUNS).await;
         let after = host.store.stats();
@@ -72,7 +72,7 @@ async fn durable(place: &Path) -> (f64, f64) {
         println!(
             "{rate:>12.0} {:>12} {syncs:>14.1} {:>18.2}",
             after.commits - before.commits,
-            disk.as_secs_f64() * 1e3
+            disk
         );
         if rate > best.0 {
             best = (rate, syncs);
@@ -189,21 +189,4 @@ fn config(place: &Path) -> Config {
     config.host.var = place.join("var");
     config.http.listen = "127.0.0.1:0".parse().unwrap();
     config
-}
-
-/// Returns the time that the disk takes for one small durable write.
-fn fdatasync_p50(place: &Path) -> Duration {
-    let mut file =
-        fs::File::options().read(true).write(true).create(true).truncate(true).open(place.join("disk")).unwrap();
-    let mut times: Vec<Duration> = (0..50)
-        .map(|_| {
-            file.rewind().unwrap();
-            file.write_all(&[7; 4096]).unwrap();
-            let start = Instant::now();
-            file.sync_data().unwrap();
-            start.elapsed()
-        })
-        .collect();
-    times.sort();
-    times[times.len() / 2]
 }

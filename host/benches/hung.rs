@@ -6,19 +6,33 @@
 //! made, and written to SQLite. The figures of runs are read from there afterwards; those of the API are what a client
 //! saw.
 //!
-//! `cargo bench --bench hung -- 100` measures one number of hung plugins only.
+//! With a thousand, there are three more conditions: beside two processes of other people, each of which wants half of
+//! a core; with the hung ones in a thousand tenants; and with short tasks that have never run before, each of which is
+//! due once. `cargo bench --bench hung -- 100` measures one number of hung plugins only, `-- busy tenants` the
+//! conditions that are named.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 #[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
+#[path = "hung/machine.rs"]
+mod machine;
+#[path = "hung/neighbours.rs"]
+mod neighbours;
+#[path = "hung/runs.rs"]
+mod runs;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
-use common::{Process, Spread, await_plugins, drop_plugin, target};
+use common::bare::BareCalls;
+use common::{Process, Spread, await_plugins, drop_plugin, guest, target};
+use machine::{Machine, Stolen};
+use neighbours::Neighbours;
+use runs::Runs;
+use sexton_testkit::folder;
 
 const LEVELS: [usize; 5] = [0, 1, 10, 100, 1000];
 
@@ -26,56 +40,135 @@ const LEVELS: [usize; 5] = [0, 1, 10, 100, 1000];
 const DEADLINE: Duration = Duration::from_secs(8);
 const ARRIVE: Duration = Duration::from_secs(1);
 
-/// The time from the drop of the plugin to the first arrival, in which the host must have seen it.
-const LEAD: Duration = Duration::from_secs(4);
-
 /// The interval of the requests that must stay quick.
 const EVERY: Duration = Duration::from_millis(20);
 
 /// The memory of the hung ones.
 const MEMORY_MB: usize = 16;
 
+/// The circumstances in which the others are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// Nothing else runs on the machine.
+    Alone,
+    /// Two processes of other people want half of each core.
+    Busy,
+    /// Each hung task belongs to a tenant of its own.
+    Tenants,
+    /// Each run of the short task is the first of its task.
+    New,
+}
+
+impl Condition {
+    const ALL: [Self; 4] = [Self::Alone, Self::Busy, Self::Tenants, Self::New];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Busy => "busy",
+            Self::Tenants => "tenants",
+            Self::New => "new",
+        }
+    }
+
+    /// Returns the beginning of the names of its figures.
+    fn prefix(self) -> String {
+        match self {
+            Self::Alone => "hung1000_".to_owned(),
+            other => format!("hung1000_{}_", other.name()),
+        }
+    }
+
+    /// Returns the time from the drop of the plugins to the first arrival, in which the host must have loaded them.
+    fn lead(self) -> Duration {
+        Duration::from_secs(if self == Self::Tenants { 45 } else { 4 })
+    }
+}
+
 fn main() {
-    let only: Option<usize> = std::env::args().skip(1).find_map(|arg| arg.parse().ok());
-    let place = tempfile::Builder::new().prefix("sexton-hung-").tempdir_in(target()).unwrap();
-    let place = place.path();
-    fs::create_dir_all(place.join("plugins")).unwrap();
-    let host = Process::start(place, "");
-    beside(place);
-    await_plugins(&host, 1);
+    neighbours::be_one_if_told();
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let only: Option<usize> = asked.iter().find_map(|word| word.parse().ok());
+    let named = |condition: &Condition| asked.iter().any(|word| word == condition.name());
+    let conditions: Vec<Condition> = match Condition::ALL.into_iter().filter(named).collect::<Vec<_>>() {
+        none if none.is_empty() && only.is_none() => Condition::ALL.to_vec(),
+        none if none.is_empty() => vec![Condition::Alone],
+        some => some,
+    };
+    let calls = BareCalls::with_own_engine(&fs::read(guest("noop")).unwrap()).unwrap();
 
     println!("beside hung plugins (a third with {MEMORY_MB} MiB each), in ms; each column p50 / p99 / max");
     println!(
-        "{:>5} {:>20} {:>20} {:>20} {:>20} {:>20} {:>24}",
+        "{:>8} {:>5} {:>18} {:>20} {:>18} {:>18} {:>18} {:>22}  {}",
+        "",
         "hung",
         "due run late",
         "since it was claimed",
         "API call",
         "lock taken, let go",
         "past the deadline",
-        "RSS MB before/peak/after"
+        "RSS MB before/peak/after",
+        "machine before; stolen meanwhile"
     );
-    let mut last = Level::default();
-    for (nth, hung) in LEVELS.into_iter().enumerate() {
-        if only.is_none_or(|only| only == hung) {
-            last = measure(&host, place, nth, hung);
-            println!("{}", last.line(hung));
-        }
+    let mut figures = String::new();
+    for condition in conditions {
+        let last = of_condition(condition, only, &calls);
+        figures.push_str(&last.figures(condition));
     }
-    println!("figure hung1000_due_late_p99_ms {:.0} ms", last.late.p99);
-    println!("figure hung1000_claimed_to_started_p99_ms {:.0} ms", last.since_claim.p99);
-    println!("figure hung1000_api_p99_ms {:.1} ms", last.api.p99);
-    println!("figure hung1000_overshoot_max_ms {:.0} ms", last.past.max);
-    println!("figure hung1000_rss_left_mb {:.1} MB", last.rss[2] - last.rss[0]);
+    print!("{figures}");
 }
 
-/// Runs the requests that must stay quick.
-fn beside(place: &Path) {
-    let every = EVERY.as_millis();
-    let manifest = format!(
-        "[tasks.tick]\nevery = \"{every}ms\"\ninput = \"lock\"\ngrants = {{ locks = [\"bench\"], cache = [\"bench\"] }}\noverlap = \"allow(100)\"\n"
-    );
-    drop_plugin(place, "tick", "swarm", &manifest);
+/// Measures a condition with a host of its own, and returns what was measured last.
+fn of_condition(condition: Condition, only: Option<usize>, calls: &BareCalls) -> Level {
+    let place = tempfile::Builder::new().prefix("sexton-hung-").tempdir_in(target()).unwrap();
+    let place = place.path();
+    fs::create_dir_all(place.join("plugins")).unwrap();
+    let _neighbours = (condition == Condition::Busy).then(|| Neighbours::start(2));
+    let levels = match (condition, only) {
+        (_, Some(only)) => vec![only],
+        (Condition::Alone, None) => LEVELS.to_vec(),
+        _ => vec![1000],
+    };
+    let tenants = if condition == Condition::Tenants { tenants(levels[0]) } else { String::new() };
+    let host = Process::start(place, &tenants);
+    if condition != Condition::New {
+        drop_plugin(place, "tick", "swarm", &due_every());
+        await_plugins(&host, 1);
+    }
+    let mut last = Level::default();
+    for hung in levels {
+        let machine = Machine::measure(place, calls);
+        let stolen = Stolen::now();
+        last = measure(&host, place, condition, hung);
+        let (percent, seconds) = stolen.since();
+        let name = condition.name();
+        println!("{name:>8} {}  {machine}; {percent:.1} % of {seconds:.0} s", last.line(hung));
+    }
+    last
+}
+
+/// The grants of a short run, which takes a lock and lets it go.
+const SHORT: &str = "input = \"lock\"\ngrants = { locks = [\"bench\"], cache = [\"bench\"] }\n";
+
+/// Returns the manifest of the short task.
+fn due_every() -> String {
+    format!("[tasks.tick]\nevery = \"{}ms\"\n{SHORT}overlap = \"allow(100)\"\n", EVERY.as_millis())
+}
+
+/// Returns the manifest of short tasks that are due once each, one after the other from `from` to `to`.
+fn due_once(from: SystemTime, to: SystemTime) -> String {
+    let count = to.duration_since(from).unwrap().as_millis() / EVERY.as_millis();
+    let task = |n: u32| format!("[tasks.tick{n:04}]\nat = \"{}\"\n{SHORT}", instant(from + EVERY * n));
+    (0..u32::try_from(count).unwrap()).map(task).collect()
+}
+
+/// Returns the sections of the configuration for a tenant of each hung task.
+fn tenants(count: usize) -> String {
+    (0..count).map(|n| format!("[tenants.t{n:04}]\nplugins = \"tenants/t{n:04}\"\n")).collect()
+}
+
+fn instant(at: SystemTime) -> String {
+    chrono::DateTime::<chrono::Utc>::from(at).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,42 +185,63 @@ impl Level {
     fn line(&self, hung: usize) -> String {
         let Self { late, since_claim, api, lock, past, rss } = self;
         let rss = format!("{:.0} / {:.0} / {:.0}", rss[0], rss[1], rss[2]);
-        format!("{hung:>5} {late:>20} {since_claim:>20} {api:>20} {lock:>20} {past:>20} {rss:>24}")
+        format!("{hung:>5} {late:>18} {since_claim:>20} {api:>18} {lock:>18} {past:>18} {rss:>22}")
+    }
+
+    fn figures(&self, condition: Condition) -> String {
+        let prefix = condition.prefix();
+        let mut text = String::new();
+        for (name, value) in [
+            ("due_late_p99_ms", self.late.p99),
+            ("claimed_to_started_p99_ms", self.since_claim.p99),
+            ("lock_p99_ms", self.lock.p99),
+            ("overshoot_max_ms", self.past.max),
+            ("api_p99_ms", self.api.p99),
+        ] {
+            let _ = writeln!(text, "figure {prefix}{name} {value:.1} ms");
+        }
+        if condition == Condition::Alone {
+            let _ = writeln!(text, "figure {prefix}rss_left_mb {:.1} MB", self.rss[2] - self.rss[0]);
+        }
+        text
     }
 }
 
-fn measure(host: &Process, place: &Path, nth: usize, hung: usize) -> Level {
+fn measure(host: &Process, place: &Path, condition: Condition, hung: usize) -> Level {
     let rss_before = host.rss_mb();
-    let from = SystemTime::now() + LEAD;
-    let plugin = format!("hung{hung}");
-    if hung > 0 {
-        drop_plugin(place, &plugin, "swarm", &hung_tasks(hung, from));
-        await_plugins(host, 2);
-    }
+    let from = SystemTime::now() + condition.lead();
     let to = from + ARRIVE + DEADLINE + Duration::from_millis(500);
-    std::thread::sleep(from.duration_since(SystemTime::now()).expect("the plugin was seen in time"));
+    if condition == Condition::New {
+        drop_plugin(place, "tick", "swarm", &due_once(from, to));
+    }
+    let dropped = drop_hung(place, condition, hung, from);
+    await_hung(host, condition, &dropped);
+    std::thread::sleep(from.duration_since(SystemTime::now()).expect("the plugins were loaded in time"));
 
     let over = AtomicBool::new(false);
+    let task = if condition == Condition::New { "tick0000" } else { "tick" };
     let (api, peak) = std::thread::scope(|scope| {
-        let api = scope.spawn(|| ask(host, &over));
+        let api = scope.spawn(|| ask(host, task, &over));
         let peak = scope.spawn(|| peak_rss(host, &over));
         std::thread::sleep(to.duration_since(SystemTime::now()).unwrap_or_default());
         over.store(true, Ordering::Relaxed);
         (api.join().unwrap(), peak.join().unwrap())
     });
-    await_ends(host, hung);
-    if hung > 0 {
+    let database = place.join("var/sexton.db");
+    await_ends(&database, from, hung);
+    for plugin in dropped {
         for kind in ["wasm", "toml"] {
-            fs::remove_file(place.join(format!("plugins/{plugin}.{kind}"))).unwrap();
+            fs::remove_file(plugin.with_extension(kind)).unwrap();
         }
     }
     std::thread::sleep(Duration::from_secs(3)); // what is given back is given back by now
     let rss = [rss_before, peak, host.rss_mb()];
 
-    let runs = Runs::read(&place.join("var/sexton.db"), from, to);
-    assert!(nth > LEVELS.len() || runs.hung.len() >= hung, "{} of {hung} hung plugins ran", runs.hung.len());
+    let runs = Runs::read(&database, from, to, DEADLINE);
+    assert_eq!(runs.hung.len(), hung, "runs of hung plugins");
     assert!(runs.hung_well, "a hung plugin did not end at its deadline");
-    assert!(runs.late.len() as u128 >= (to.duration_since(from).unwrap().as_millis() / EVERY.as_millis()) * 9 / 10);
+    let due = to.duration_since(from).unwrap().as_millis() / EVERY.as_millis();
+    assert!(runs.late.len() as u128 >= due * 9 / 10, "{} of {due} short runs", runs.late.len());
     Level {
         late: Spread::of(runs.late),
         since_claim: Spread::of(runs.since_claim),
@@ -138,27 +252,58 @@ fn measure(host: &Process, place: &Path, nth: usize, hung: usize) -> Level {
     }
 }
 
-/// Returns a manifest of `hung` tasks that are due, one after the other, within [`ARRIVE`].
-fn hung_tasks(hung: usize, from: SystemTime) -> String {
-    let mut text = String::new();
-    let (ms, step) = (DEADLINE.as_millis(), ARRIVE / u32::try_from(hung).unwrap());
-    for n in 0..hung {
-        let at = chrono::DateTime::<chrono::Utc>::from(from + step * u32::try_from(n).unwrap());
-        let at = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-        let input = if n % 3 == 0 { "fill" } else { "spin" };
-        let _ = writeln!(
-            text,
-            "[tasks.h{n:04}]\nat = \"{at}\"\ninput = \"{input}\"\nretry = {{ attempts = 1 }}\ngrants = {{ locks = [\"bench\"], cache = [\"bench\"] }}\n\
-             limits = {{ deadline = \"{ms}ms\", memory = \"{MEMORY_MB} MiB\", fuel = 1_000_000_000_000 }}"
-        );
+/// Drops the hung plugins, and returns their paths without the ending.
+fn drop_hung(place: &Path, condition: Condition, hung: usize, from: SystemTime) -> Vec<PathBuf> {
+    if condition != Condition::Tenants {
+        if hung == 0 {
+            return Vec::new();
+        }
+        let plugin = format!("hung{hung}");
+        drop_plugin(place, &plugin, "swarm", &(0..hung).map(|n| hung_task(n, hung, from)).collect::<String>());
+        return vec![place.join("plugins").join(plugin)];
     }
-    text
+    let component = fs::read(guest("swarm")).unwrap();
+    let of_tenant = |n: usize| {
+        let directory = place.join(format!("tenants/t{n:04}"));
+        fs::create_dir_all(&directory).unwrap();
+        folder::put(&directory, "hung", &component, Some(&hung_task(n, hung, from))).unwrap();
+        directory.join("hung")
+    };
+    (0..hung).map(of_tenant).collect()
+}
+
+/// Waits until all plugins are in use.
+fn await_hung(host: &Process, condition: Condition, dropped: &[PathBuf]) {
+    if condition != Condition::Tenants {
+        return await_plugins(host, 1 + dropped.len());
+    }
+    let start = Instant::now();
+    for n in 0..dropped.len() {
+        let path = format!("/v1/plugins?tenant=t{n:04}");
+        while !host.get(&path).contains("\"digest\":\"") {
+            assert!(start.elapsed() < condition.lead(), "{}", host.get(&path));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Returns the section of a hung task that is due at its place within [`ARRIVE`].
+fn hung_task(n: usize, hung: usize, from: SystemTime) -> String {
+    let step = ARRIVE / u32::try_from(hung).unwrap();
+    let at = instant(from + step * u32::try_from(n).unwrap());
+    let input = if n.is_multiple_of(3) { "fill" } else { "spin" };
+    format!(
+        "[tasks.h{n:04}]\nat = \"{at}\"\ninput = \"{input}\"\nretry = {{ attempts = 1 }}\n\
+         grants = {{ locks = [\"bench\"], cache = [\"bench\"] }}\n\
+         limits = {{ deadline = \"{}ms\", memory = \"{MEMORY_MB} MiB\", fuel = 1_000_000_000_000 }}\n",
+        DEADLINE.as_millis()
+    )
 }
 
 /// Calls the API repeatedly, and returns the duration of each call.
-fn ask(host: &Process, over: &AtomicBool) -> Vec<f64> {
+fn ask(host: &Process, task: &str, over: &AtomicBool) -> Vec<f64> {
     let agent = ureq::Agent::new_with_defaults();
-    let url = format!("{}/v1/tasks/tick", host.url);
+    let url = format!("{}/v1/tasks/{task}", host.url);
     let mut took = Vec::new();
     let mut next = Instant::now();
     while !over.load(Ordering::Relaxed) {
@@ -181,54 +326,10 @@ fn peak_rss(host: &Process, over: &AtomicBool) -> f64 {
 }
 
 /// Waits until all hung runs are stored.
-fn await_ends(host: &Process, hung: usize) {
+fn await_ends(database: &Path, from: SystemTime, hung: usize) {
     let start = Instant::now();
-    while host.get("/v1/runs?state=running&limit=1000").matches("\"h0").count() > 0 {
+    while Runs::ended(database, from) < hung {
         assert!(start.elapsed() < Duration::from_secs(120), "{hung} hung runs do not end");
         std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// The store's figures about the runs of one level, in milliseconds.
-struct Runs {
-    /// The time from the instant at which a short run was due to the start of its guest.
-    late: Vec<f64>,
-    /// The part of that since the claim, including the claim's commit: the rest of the delay that the store does not
-    /// explain.
-    since_claim: Vec<f64>,
-    /// The time from there to its end: it takes a lock and releases it.
-    took: Vec<f64>,
-    /// The time after their deadlines at which the hung ones ended.
-    hung: Vec<f64>,
-    /// Whether all of these ended as they should.
-    hung_well: bool,
-}
-
-impl Runs {
-    fn read(database: &Path, from: SystemTime, to: SystemTime) -> Self {
-        let ms = |at: SystemTime| i64::try_from(at.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-        let store = rusqlite::Connection::open(database).unwrap();
-        let mut query = store
-            .prepare(
-                "SELECT t.name = 'tick', r.due_at, r.claimed_at, a.started_at, a.ended_at, a.message FROM runs r \
-                 JOIN attempts a ON a.run = r.id JOIN tasks t ON t.id = r.task WHERE r.due_at >= ?1 AND r.due_at < ?2",
-            )
-            .unwrap();
-        let mut runs =
-            Self { late: Vec::new(), since_claim: Vec::new(), took: Vec::new(), hung: Vec::new(), hung_well: true };
-        let mut rows = query.query([ms(from), ms(to)]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            let number = |column: usize| row.get::<_, i64>(column).unwrap() as f64;
-            if row.get(0).unwrap() {
-                runs.late.push(number(3) - number(1));
-                runs.since_claim.push(number(3) - number(2));
-                runs.took.push(number(4) - number(3));
-            } else {
-                runs.hung.push(number(4) - number(2) - DEADLINE.as_secs_f64() * 1e3);
-                let said: String = row.get(5).unwrap();
-                runs.hung_well &= said.contains("at its deadline");
-            }
-        }
-        runs
     }
 }

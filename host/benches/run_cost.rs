@@ -6,13 +6,15 @@
 //! host's side adds limits, accounts, capture of stdout and stderr, imports, the queue to the guest threads and the way
 //! back.
 
+#[expect(dead_code, reason = "shared by benches that need different parts")]
+mod common;
+
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use common::bare::BareCalls;
 use sexton::ops::Ops;
 use sexton::plugins::manifest::Manifest;
 use sexton_domain::run::{Cause, Claim, ClaimKey, Outcome, RunId};
@@ -22,13 +24,9 @@ use sexton_domain::time::Timestamp;
 use sexton_runtime::attempt::{Order, RunHandle};
 use sexton_runtime::catalog::Catalog;
 use sexton_runtime::imports::Services;
-use sexton_runtime::imports::bindings::TaskPre;
-use sexton_runtime::imports::bindings::exports::sexton::task::runner;
 use sexton_runtime::runtime::{Compiler, Prepared, Runtime, RuntimeConfig};
 use sexton_store::sqlite::{SqliteOptions, SqliteStore};
 use sexton_system::clock::SystemClock;
-use wasmtime::component::{Linker, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// The runs that are under way at a time, so that no thread waits for the next.
 const AT_ONCE: u64 = 64;
@@ -48,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         let bench = Bench::new(&wasm, threads)?;
         let (mut bare, mut ours) = (f64::INFINITY, f64::INFINITY);
         for _ in 0..ROUNDS {
-            bare = bare.min(bench.bare(runs, threads));
+            bare = bare.min(bench.bare.micros_each(runs, threads));
             ours = ours.min(bench.ours(runs));
         }
         let ratio = ours / bare;
@@ -72,20 +70,8 @@ struct Bench {
     runtime: Arc<Runtime>,
     prepared: Arc<Prepared>,
     task: Arc<Task>,
-    bare: TaskPre<Bare>,
+    bare: BareCalls,
     _directory: tempfile::TempDir,
-}
-
-/// The least that a guest needs.
-struct Bare {
-    table: ResourceTable,
-    wasi: WasiCtx,
-}
-
-impl WasiView for Bare {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
 }
 
 impl Bench {
@@ -119,46 +105,8 @@ impl Bench {
         let task = Arc::new(task());
         let prepared = runtime.prepare(&component, &task)?;
 
-        let engine = runtime.engine();
-        let mut linker = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(anyhow::Error::from)?;
-        let component = wasmtime::component::Component::from_binary(engine, wasm).map_err(anyhow::Error::from)?;
-        let bare = linker.instantiate_pre(&component).and_then(TaskPre::new).map_err(anyhow::Error::from)?;
+        let bare = BareCalls::new(runtime.engine(), wasm)?;
         Ok(Self { control, runtime, prepared, task, bare, _directory: directory })
-    }
-
-    /// Returns the microseconds a run, by the wall clock, of bare calls on this many threads.
-    fn bare(&self, runs: u64, threads: usize) -> f64 {
-        let todo = AtomicU64::new(runs);
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    while todo.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-                        at_once(self.bare_run());
-                    }
-                });
-            }
-        });
-        micros(start.elapsed(), runs)
-    }
-
-    async fn bare_run(&self) {
-        let data = Bare { table: ResourceTable::new(), wasi: WasiCtx::builder().build() };
-        let mut store = wasmtime::Store::new(self.runtime.engine(), data);
-        store.set_fuel(u64::MAX).expect("fuel is on");
-        store.set_epoch_deadline(1 << 40);
-        let task = self.bare.instantiate_async(&mut store).await.expect("there are slots");
-        let request = runner::Request {
-            run_id: "1".into(),
-            task: "noop".into(),
-            attempt: 1,
-            due_at: 0,
-            cause: runner::Cause::Demand,
-            input: Vec::new(),
-        };
-        let returned = task.sexton_task_runner().call_run(&mut store, &request).await;
-        assert!(matches!(returned, Ok(Ok(_))), "the component is to do nothing, and do it well: {returned:?}");
     }
 
     /// Returns the microseconds a run, by the wall clock, of the host's runtime.
@@ -185,14 +133,6 @@ impl Bench {
 
 fn micros(time: Duration, runs: u64) -> f64 {
     time.as_secs_f64() * 1e6 / runs as f64
-}
-
-/// Returns the output of a future that never waits.
-fn at_once<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("nothing is there that a bare call could wait for"),
-    }
 }
 
 fn order(task: &Arc<Task>) -> Order {

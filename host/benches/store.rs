@@ -12,8 +12,6 @@
 
 #[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
-#[path = "store/disk.rs"]
-mod disk;
 #[path = "store/hosts.rs"]
 mod hosts;
 #[path = "store/load.rs"]
@@ -26,8 +24,8 @@ mod rivals;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use common::disk::fdatasync;
 use common::{Spread, target};
-use disk::fdatasync_p50;
 use hosts::Measured;
 use load::Effort;
 use rivals::{NAMES, Rival, Rivals};
@@ -137,7 +135,7 @@ fn beside(rivals: &Rivals, cluster: &Cluster, effort: rivals::Effort, one: Optio
     let mut all = Vec::new();
     for name in NAMES {
         hosts::settle(cluster);
-        let disk = fdatasync_p50(&hosts::data(cluster));
+        let disk = fdatasync(&hosts::data(cluster)).p50;
         let rival = rivals.measure(name, &cluster.url(), effort);
         let rivals::StartMs { p50, p99, max } = rival.start_ms;
         let start = Spread { p50, p99, max }.to_string();

@@ -1,5 +1,8 @@
 //! Holds what several benches need: the release binary as a process, and the guests.
 
+pub(crate) mod bare;
+pub(crate) mod disk;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

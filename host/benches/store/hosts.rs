@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sexton_testkit::postgres::{Cluster, Durable, Mode};
 
 use crate::common::{Process, Spread, await_plugins, guest};
-use crate::disk::fdatasync_p50;
+use crate::common::disk::fdatasync;
 use crate::load::{CONFIG, Effort, Front, MANIFEST, Starts, TASK, starts};
 use crate::prefill;
 
@@ -159,7 +159,7 @@ async fn measure(front: &Front, url: &str, effort: Effort, data: &Path, asked: b
     let stored = front.stored().await;
     let at = url.to_owned();
     let starts = tokio::task::spawn_blocking(move || starts(&at, effort.samples)).await.unwrap();
-    let disk = fdatasync_p50(data);
+    let disk = fdatasync(data).p50;
     let (rate, worst) = front.rate(&effort).await;
     let asked = if asked { Some(front.rate_asked(url, &effort).await) } else { None };
     Measured { store: "", hosts: 0, filled: 0, stored, rate, worst, asked, starts, disk }
