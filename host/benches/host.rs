@@ -69,11 +69,7 @@ async fn durable(place: &Path) -> (f64, f64) {
         let after = host.store.stats();
         let rate = RUNS as f64 / took.as_secs_f64();
         let syncs = (after.syncs - before.syncs) as f64 * 1000.0 / RUNS as f64;
-        println!(
-            "{rate:>12.0} {:>12} {syncs:>14.1} {:>18.2}",
-            after.commits - before.commits,
-            disk
-        );
+        println!("{rate:>12.0} {:>12} {syncs:>14.1} {:>18.2}", after.commits - before.commits, disk);
         if rate > best.0 {
             best = (rate, syncs);
         }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sexton_testkit::postgres::{Cluster, Durable, Mode};
 
-use crate::common::{Process, Spread, await_plugins, guest};
 use crate::common::disk::fdatasync;
+use crate::common::{Process, Spread, await_plugins, guest};
 use crate::load::{CONFIG, Effort, Front, MANIFEST, Starts, TASK, starts};
 use crate::prefill;
 

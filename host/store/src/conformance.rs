@@ -125,6 +125,7 @@ macro_rules! promises {
                 the_last_of_several_instants_at_once_replaces_the_others
             }
             repairs {
+                a_schedule_that_goes_on_from_now_does_not_wait_for_runs_of_the_clock_that_was_ahead
                 runs_and_cursors_of_a_wrong_clock_continue_from_now
                 instants_that_a_correct_clock_put_far_ahead_stay
                 a_claim_by_a_wrong_clock_expires_after_the_longest_lease

@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Result;
+use super::added::ScheduleKey;
+use sexton_domain::pause::PauseTarget;
 use sexton_domain::schedule::IMPLAUSIBLE;
 use sexton_domain::time::Timestamp;
 
@@ -37,6 +39,29 @@ pub trait Repairs {
     ///
     /// Instants that a person or a guest put that far ahead on purpose stay, because a correct clock wrote them.
     async fn repair_instants(&self, now: Timestamp) -> Result<Repaired>;
+}
+
+/// Runs that wait, and are brought back if a clock that was ahead has made or tried them: they would keep the schedule
+/// that goes on from now waiting for them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BroughtBack<'a> {
+    /// Those of tasks.
+    Of(&'a PauseTarget),
+    /// Those that an added schedule has made.
+    MadeBy(&'a ScheduleKey),
+}
+
+impl BroughtBack<'_> {
+    /// Returns the tenant, the task or the key, and whether it is a key; a text is empty where there is none.
+    pub(super) fn names(&self) -> (&str, &str, bool) {
+        match self {
+            Self::Of(target) => {
+                let (tenant, task) = target.names();
+                (tenant, task, false)
+            }
+            Self::MadeBy(key) => (key.tenant.as_str(), key.key.as_str(), true),
+        }
+    }
 }
 
 /// Returns the latest plausible instant.

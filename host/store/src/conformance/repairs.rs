@@ -213,3 +213,36 @@ pub(crate) async fn a_reset_schedule_continues_from_now_if_it_was_ahead(store: T
     assert_eq!(left, Reset::Unchanged(due));
     assert_eq!(store.reset_schedule(key("ahead"), at(11)).await.unwrap(), Reset::Unchanged(moved));
 }
+
+pub(crate) async fn a_schedule_that_goes_on_from_now_does_not_wait_for_runs_of_the_clock_that_was_ahead(store: Tested) {
+    let day = 86_400;
+    // A day is plausible, so only people bring that back.
+    let made_ahead = async |text: &str, by: Option<&str>| {
+        let key = by.map(name);
+        let new = NewRun { schedule: key, ..NewRun::of(task(text), at(day), Cause::Schedule) };
+        store.enqueue(vec![new], at(day)).await.unwrap()[0].run()
+    };
+    add(&store, "one", "a", at(day)).await;
+    add(&store, "two", "a", at(day)).await;
+    let [one, two] = [made_ahead("a", Some("one")).await, made_ahead("a", Some("two")).await];
+    let of_task = made_ahead("b", None).await;
+    store.fire(fire("b", vec![], at(day), at(day))).await.unwrap();
+    let tried =
+        store.claim(ClaimRequest { now: at(day), ..request(&[("b", 1)], 1, 0) }).await.unwrap().claims.remove(0);
+    let wait = Transition::Wait { run_at: at(day), failed: false };
+    store.finish(ending(tried.key, Outcome::Lost, wait).into()).await.unwrap();
+    let asked_for = enqueue(&store, vec![NewRun::of(task("a"), at(day), Cause::Demand)]).await[0];
+    let starts_at = async |run| store.run(run).await.unwrap().unwrap().run_at;
+
+    assert!(matches!(store.reset_schedule(key("one"), at(100)).await.unwrap(), Reset::Moved(_)));
+    assert_eq!([starts_at(one).await, starts_at(two).await], [at(100), at(day)]);
+    assert_eq!(store.claim(request(&[("a", 9)], 9, 100)).await.unwrap().claims.len(), 1);
+
+    store.resume(PauseTarget::Task(task("a")), at(200)).await.unwrap();
+    assert_eq!([starts_at(two).await, starts_at(of_task).await], [at(200), at(day)]);
+    assert_eq!(starts_at(asked_for).await, at(day), "a correct clock made that run");
+
+    store.resume(PauseTarget::All, at(300)).await.unwrap();
+    assert_eq!((starts_at(of_task).await, tried.key.run), (at(300), of_task));
+    assert_eq!(store.claim(request(&[("a", 9), ("b", 9)], 9, 300)).await.unwrap().claims.len(), 2);
+}

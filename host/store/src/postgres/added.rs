@@ -17,6 +17,7 @@ use crate::added::{
     ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::codes::RUNNING;
+use crate::repairs::BroughtBack;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
 use crate::sql::schedules_of;
 use crate::{Result, StoreError};
@@ -28,6 +29,7 @@ use sexton_domain::time::Timestamp;
 
 use super::errors::Step;
 use super::prune::PIECE;
+use super::repairs;
 use super::rows::{instant, maybe_instant, maybe_name, name, number, to_int, to_sql};
 use super::tx::Tx;
 use super::tx_actions::act;
@@ -316,6 +318,7 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
     );
     match tx.query_opt(&sql, &[&looked.0.id, &version, &now.as_millis()]).await? {
         Some(row) => {
+            repairs::bring_back(tx, BroughtBack::MadeBy(key), now).await?;
             tx.hints.schedules = true;
             Ok(Reset::Moved(info(&row)?))
         }
@@ -326,12 +329,13 @@ async fn reset(tx: &mut Tx, key: &ScheduleKey, now: Timestamp) -> Step<Reset> {
 
 /// Moves the cursors of the schedules of `target` that are later than `now` back to `now`. Their versions are drawn
 /// together, as there may be a million of them; their rows are locked in the order in which hosts that fire them do it.
-pub(super) async fn reset_all_of(tx: &mut Tx, target: &PauseTarget, now: Timestamp) -> Step<()> {
+/// Returns whether there were any.
+pub(super) async fn reset_all_of(tx: &mut Tx, target: &PauseTarget, now: Timestamp) -> Step<bool> {
     let ((tenant, task), now, is_ahead) = (target.names(), now.as_millis(), ahead(target));
     let sql = format!("SELECT count(*) FROM schedules WHERE {is_ahead}");
     let ahead: i64 = tx.query_one(&sql, &[&tenant, &task, &now]).await?.get(0);
     if ahead == 0 {
-        return Ok(());
+        return Ok(false);
     }
     // No schedule is added or replaced from here on, so that there are no more than were counted.
     let latest = tx.query_one("UPDATE counters SET schedules = schedules + $1 RETURNING schedules", &[&ahead]).await?;
@@ -343,7 +347,7 @@ pub(super) async fn reset_all_of(tx: &mut Tx, target: &PauseTarget, now: Timesta
     let before = latest.get::<_, i64>(0) - ahead;
     tx.execute(&sql, &[&tenant, &task, &now, &before, &ahead]).await?;
     tx.hints.schedules = true;
-    Ok(())
+    Ok(true)
 }
 
 /// Deletes rows that are no longer needed: of deleted schedules after a while, and of those that finished before

@@ -3,9 +3,11 @@
 
 use super::added;
 use super::errors::Step;
+use super::repairs;
 use super::rows::{maybe_instant, name, text};
 use super::tasks;
 use super::tx::Tx;
+use crate::repairs::BroughtBack;
 use crate::rules::pausing as rules;
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::supervision::{Pause, Standing};
@@ -46,15 +48,21 @@ pub(super) async fn pause(tx: &mut Tx, target: &PauseTarget, why: Option<&str>, 
 
 /// See [`crate::Store::resume`].
 pub(super) async fn resume(tx: &mut Tx, target: &PauseTarget, now: Timestamp) -> Step<()> {
-    match target {
+    let was_ahead = match target {
         PauseTarget::Task(task) => resume_task(tx, task, now).await?,
         PauseTarget::Tenant(tenant) => resume_many(tx, Some(tenant.as_str()), now).await?,
         PauseTarget::All => resume_many(tx, None, now).await?,
+    };
+    if added::reset_all_of(tx, target, now).await? || was_ahead {
+        repairs::bring_back(tx, BroughtBack::Of(target), now).await?;
     }
-    added::reset_all_of(tx, target, now).await
+    Ok(())
 }
 
-async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<()> {
+/// Returns whether a task was ahead of the clock.
+async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<bool> {
+    let is_ahead = "SELECT EXISTS (SELECT FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at > $2)";
+    let was_ahead: bool = tx.query_one(is_ahead, &[&tenant, &now.as_millis()]).await?.get(0);
     let gone = tx.execute("DELETE FROM pauses WHERE tenant = $1", &[&tenant.unwrap_or(ALL)]).await?;
     let was_paused = gone > 0;
     // The same rule as `rules::is_brought`. The rows are locked in the order of all transactions, which an UPDATE does
@@ -69,10 +77,11 @@ async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<
         .await?;
     tx.hints.runs |= was_paused || moved > 0;
     tx.hints.changes |= was_paused || moved > 0;
-    Ok(())
+    Ok(was_ahead)
 }
 
-async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
+/// Returns whether the task was ahead of the clock.
+async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<bool> {
     let mut row = tasks::lock_one(tx, task).await?;
     let stands = rules::Paused {
         cursor: row.cursor,
@@ -80,7 +89,8 @@ async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
         standing: &row.standing,
         has_left_out: row.left_out.is_some(),
     };
-    let Some(cursor) = rules::resume(stands, now) else { return Ok(()) };
+    let was_ahead = row.cursor.is_some_and(|cursor| cursor > now);
+    let Some(cursor) = rules::resume(stands, now) else { return Ok(false) };
     row.cursor = cursor;
     row.paused = None;
     row.standing = Standing::default();
@@ -88,7 +98,7 @@ async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<()> {
     tasks::write(tx, &row).await?;
     tx.hints.runs = true;
     tx.hints.changes = true;
-    Ok(())
+    Ok(was_ahead)
 }
 
 /// See [`crate::Store::pauses`].

@@ -6,7 +6,7 @@ use const_format::formatcp;
 use crate::Result;
 use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING};
-use crate::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
+use crate::repairs::{BroughtBack, LONGEST_LEASE, Repaired, Repairs, limit};
 use sexton_domain::time::Timestamp;
 
 use super::PostgresStore;
@@ -42,6 +42,30 @@ const NOT_TRIED: &str = formatcp!(
 const TRIED: &str = formatcp!(
     "UPDATE runs_live SET run_at = $1 WHERE state = {WAITING} AND attempt > 0 AND run_at > $2 AND claimed_at > $2"
 );
+
+/// Selects the runs of [`BroughtBack`] by its names.
+const BROUGHT_BACK: &str = "AND ($3::text = '' OR task IN \
+     (SELECT id FROM tasks WHERE tenant = $3 AND ($5::bool OR $4::text = '' OR name = $4))) \
+     AND (NOT $5 OR schedule = $4)";
+
+/// Locks the rows of the tasks of such runs, as claims do.
+const OF_BROUGHT_BACK: &str = formatcp!(
+    "SELECT id FROM tasks WHERE id IN (SELECT task FROM runs_live WHERE state = {WAITING} AND run_at > $1 \
+     AND (created_at > $2 OR claimed_at > $2) {BROUGHT_BACK}) ORDER BY id FOR UPDATE"
+);
+
+/// Brings back waiting runs that a clock ahead of `now` has made or tried, however little it was ahead.
+pub(super) async fn bring_back(tx: &mut Tx, runs: BroughtBack<'_>, now: Timestamp) -> Step<()> {
+    let (now, (tenant, name, by_key)) = (now.as_millis(), runs.names());
+    tx.query(OF_BROUGHT_BACK, &[&now, &now, &tenant, &name, &by_key]).await?;
+    let mut changed = 0;
+    for sql in [formatcp!("{NOT_TRIED} {BROUGHT_BACK}"), formatcp!("{TRIED} {BROUGHT_BACK}")] {
+        changed += tx.execute(sql, &[&now, &now, &tenant, &name, &by_key]).await?;
+    }
+    tx.hints.runs |= changed > 0;
+    tx.hints.changes |= changed > 0;
+    Ok(())
+}
 
 async fn repair(tx: &mut Tx, now: Timestamp) -> Step<Repaired> {
     let (at, limit, lease) = (now.as_millis(), limit(now).as_millis(), now.plus(LONGEST_LEASE).as_millis());

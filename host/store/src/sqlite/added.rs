@@ -8,6 +8,7 @@ use crate::added::{
     RunDefaults, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::codes::SUCCEEDED;
+use crate::repairs::BroughtBack;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
 use crate::sql::schedules_of;
 use crate::{NewRun, StoreError};
@@ -21,6 +22,7 @@ use super::claims::held;
 use super::errors::Step;
 use super::ledger::TaskId;
 use super::prune::PIECE;
+use super::repairs;
 use super::rows::{instant, maybe_instant, maybe_name, name, number, to_sql};
 use super::runs::enqueue_one;
 use super::writer::Writing;
@@ -205,20 +207,21 @@ pub(super) fn reset(w: &mut Writing, key: &ScheduleKey, now: Timestamp) -> Step<
             "UPDATE schedules SET version = ?2, cursor_at = ?3 WHERE id = ?1 RETURNING {INFO_COLUMNS}"
         ))?
         .query_row(params![found.id, version, now.as_millis()], info)?;
+    repairs::bring_back(w, BroughtBack::MadeBy(key), now)?;
     w.hints.schedules = true;
     Ok(Reset::Moved(info))
 }
 
 /// Moves the cursors of the schedules of `target` that are later than `now` back to `now`. Their versions are drawn
-/// together, as there may be a million of them.
-pub(super) fn reset_all_of(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> rusqlite::Result<()> {
+/// together, as there may be a million of them. Returns whether there were any.
+pub(super) fn reset_all_of(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> rusqlite::Result<bool> {
     let ((tenant, task), now, is_ahead) = (target.names(), now.as_millis(), ahead(target));
     let ahead: i64 = w
         .conn
         .prepare_cached(&format!("SELECT count(*) FROM schedules WHERE {is_ahead}"))?
         .query_row(params![tenant, task, now], |row| row.get(0))?;
     if ahead == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let latest: i64 = w
         .conn
@@ -232,7 +235,7 @@ pub(super) fn reset_all_of(w: &mut Writing, target: &PauseTarget, now: Timestamp
         ))?
         .execute(params![tenant, task, now, latest - ahead])?;
     w.hints.schedules = true;
-    Ok(())
+    Ok(true)
 }
 
 /// Deletes rows that are no longer needed: of deleted schedules after a while, and of those that finished before

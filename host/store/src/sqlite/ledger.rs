@@ -269,10 +269,9 @@ impl Ledger {
     /// Sets cursors, and the ends of holds, that are beyond `limit` back to `now`; and forgets when runs are due,
     /// because that was set back too. Returns the number of changed tasks.
     pub(super) fn move_back(&mut self, now: Timestamp, limit: Timestamp) -> u64 {
-        let never = Timestamp::from_millis(i64::MIN);
+        self.forget_when_due();
         let mut changed = 0;
         for (id, row) in &mut self.rows {
-            (row.not_before, row.held_not_before) = (never, never);
             let ahead = [row.cursor, row.standing.held_until].map(|at| at.is_some_and(|at| at > limit));
             if ahead == [false, false] {
                 continue;
@@ -283,6 +282,20 @@ impl Ledger {
             changed += 1;
         }
         changed
+    }
+
+    /// Forgets when waiting runs are due, because that was set back.
+    pub(super) fn forget_when_due(&mut self) {
+        let never = Timestamp::from_millis(i64::MIN);
+        for row in self.rows.values_mut() {
+            (row.not_before, row.held_not_before) = (never, never);
+        }
+    }
+
+    /// Returns whether the cursor of a task is later than `now`; of one tenant if it is given.
+    pub(super) fn is_ahead(&self, tenant: Option<&Name>, now: Timestamp) -> bool {
+        let mut rows = self.rows.values().filter(|row| tenant.is_none_or(|tenant| row.key.tenant == *tenant));
+        rows.any(|row| row.cursor.is_some_and(|cursor| cursor > now))
     }
 
     /// Remembers that no waiting run of the task is due before `at`.

@@ -3,6 +3,7 @@
 
 use rusqlite::params;
 
+use crate::repairs::BroughtBack;
 use crate::rules::pausing as rules;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::supervision::{Pause, Standing};
@@ -11,6 +12,7 @@ use sexton_domain::time::Timestamp;
 
 use super::added;
 use super::errors::Step;
+use super::repairs;
 use super::rows::ALL;
 use super::writer::Writing;
 
@@ -46,15 +48,19 @@ pub(super) fn pause(w: &mut Writing, target: &PauseTarget, why: Option<&str>, no
 
 /// See [`crate::Store::resume`].
 pub(super) fn resume(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> Step<()> {
-    match target {
+    let was_ahead = match target {
         PauseTarget::Task(task) => resume_task(w, task, now),
         PauseTarget::Tenant(_) | PauseTarget::All => resume_many(w, tenant(target), now)?,
+    };
+    if added::reset_all_of(w, target, now)? || was_ahead {
+        repairs::bring_back(w, BroughtBack::Of(target), now)?;
     }
-    added::reset_all_of(w, target, now)?;
     Ok(())
 }
 
-fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<()> {
+/// Returns whether a task was ahead of the clock.
+fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<bool> {
+    let was_ahead = w.ledger.is_ahead(tenant, now);
     let gone = w
         .conn
         .prepare_cached("DELETE FROM pauses WHERE tenant = ?1")?
@@ -67,7 +73,7 @@ fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<(
     let moved = w.ledger.move_cursors(tenant, now, |cursor| rules::is_brought(cursor, was_paused, now));
     w.hints.runs |= was_paused || moved;
     w.hints.changes |= was_paused || moved;
-    Ok(())
+    Ok(was_ahead)
 }
 
 fn tenant(target: &PauseTarget) -> Option<&Name> {
@@ -77,7 +83,8 @@ fn tenant(target: &PauseTarget) -> Option<&Name> {
     }
 }
 
-fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
+/// Returns whether the task was ahead of the clock.
+fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) -> bool {
     let id = w.ledger.intern(task);
     let row = w.ledger.row(id);
     let stands = rules::Paused {
@@ -86,7 +93,8 @@ fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
         standing: &row.standing,
         has_left_out: row.left_out.is_some(),
     };
-    let Some(cursor) = rules::resume(stands, now) else { return };
+    let was_ahead = row.cursor.is_some_and(|cursor| cursor > now);
+    let Some(cursor) = rules::resume(stands, now) else { return false };
     let row = w.ledger.change(id);
     row.cursor = cursor;
     row.paused = None;
@@ -94,4 +102,5 @@ fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) {
     row.left_out = None;
     w.hints.runs = true;
     w.hints.changes = true;
+    was_ahead
 }

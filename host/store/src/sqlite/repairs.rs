@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use const_format::formatcp;
+use rusqlite::params;
 
 use super::SqliteStore;
 use super::errors::Step;
@@ -9,7 +10,7 @@ use super::writer::Writing;
 use crate::Result;
 use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING};
-use crate::repairs::{LONGEST_LEASE, Repaired, Repairs, limit};
+use crate::repairs::{BroughtBack, LONGEST_LEASE, Repaired, Repairs, limit};
 use sexton_domain::time::Timestamp;
 
 #[async_trait]
@@ -31,6 +32,25 @@ const NOT_TRIED: &str = formatcp!(
 const TRIED: &str = formatcp!(
     "UPDATE runs SET run_at = ?1 WHERE state = {WAITING} AND attempt > 0 AND run_at > ?2 AND claimed_at > ?2"
 );
+
+/// Selects the runs of [`BroughtBack`] by its names.
+const BROUGHT_BACK: &str = "AND (?3 = '' OR task IN (SELECT id FROM tasks WHERE tenant = ?3 AND (?5 OR ?4 = '' OR name = ?4))) \
+     AND (NOT ?5 OR schedule = ?4)";
+
+/// Brings back waiting runs that a clock ahead of `now` has made or tried, however little it was ahead.
+pub(super) fn bring_back(w: &mut Writing, runs: BroughtBack<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    let (now, (tenant, name, by_key)) = (now.as_millis(), runs.names());
+    let mut changed = 0;
+    for sql in [formatcp!("{NOT_TRIED} {BROUGHT_BACK}"), formatcp!("{TRIED} {BROUGHT_BACK}")] {
+        changed += w.conn.prepare_cached(sql)?.execute(params![now, now, tenant, name, by_key])?;
+    }
+    if changed > 0 {
+        w.ledger.forget_when_due();
+        w.ledger.look_up_start_by(&w.conn)?;
+        (w.hints.runs, w.hints.changes) = (true, true);
+    }
+    Ok(())
+}
 
 fn repair(w: &mut Writing, now: Timestamp) -> Step<Repaired> {
     let instants = [now.as_millis(), limit(now).as_millis()];
