@@ -93,9 +93,13 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        let result = self.result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
+        let Self { work, result, reply } = *self;
+        // What the command shares with its caller is the caller's alone again before that goes on: a worker changes its
+        // map of tasks in place then, instead of a copy of it.
+        drop(work);
+        let result = result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
         // The caller may have gone away by now; written work stays written.
-        drop(self.reply.send(result));
+        drop(reply.send(result));
     }
 
     fn fail(self: Box<Self>, error: StoreError) {
