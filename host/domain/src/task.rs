@@ -53,6 +53,11 @@ impl Name {
         Self("default".into())
     }
 
+    /// Returns the name that comes before all others in their order.
+    pub fn least() -> Self {
+        Self("0".into())
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -398,6 +403,14 @@ mod tests {
         }
         for bad in ["", "-a", ".", "..", "_a", "A", "a b", "a/b", "a\\b", "é", "a\n", "a\0", &"x".repeat(65)] {
             assert!(Name::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_comes_before_the_least() {
+        assert!(Name::new(Name::least().as_str()).is_ok());
+        for other in ["0", "00", "0-", "9", "a", "default"] {
+            assert!(Name::least() <= Name::new(other).unwrap(), "{other}");
         }
     }
 

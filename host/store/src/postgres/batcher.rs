@@ -179,9 +179,11 @@ impl<W: Work> Server<W> {
 
 /// Sends the answers. A caller may have gone away by then; written work stays written.
 fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Queued<W>, Result<W::Answer>)>) {
-    for (asked, answer) in answered {
+    for (Queued { item, reply }, answer) in answered {
         shared.count_write();
-        drop(asked.reply.send(answer));
+        // What it shares with its caller is the caller's alone again before that goes on.
+        drop(item);
+        drop(reply.send(answer));
     }
 }
 
