@@ -31,6 +31,7 @@ mod limits;
 mod link;
 #[cfg(unix)]
 mod listing;
+mod loaded;
 mod loader;
 mod opening;
 mod profile;
@@ -68,6 +69,7 @@ use crate::imports::Services;
 use sexton_domain::run::ClaimKey;
 use sexton_domain::task::Task;
 use sexton_domain::tenant::Tenants;
+use sexton_domain::time::Timestamp;
 
 /// Loads components and runs them. Each host has one.
 #[derive(Debug)]
@@ -148,7 +150,17 @@ impl Runtime {
     ///
     /// [`LoadError`], one line that says what is wrong with the file.
     pub async fn load(self: &Arc<Self>, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
-        self.loader.load(wasm).await
+        self.load_by(wasm, Timestamp::from_millis(i64::MAX)).await
+    }
+
+    /// Does the same for a component that is needed at `due`: of those that wait to be compiled, the one that is needed
+    /// first is next.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runtime::load`].
+    pub async fn load_by(self: &Arc<Self>, wasm: Vec<u8>, due: Timestamp) -> Result<Arc<Component>, LoadError> {
+        self.loader.load(wasm, due).await
     }
 
     /// Checks the imports of `component` against the grants of `task`, and links it. This takes about a millisecond;

@@ -108,6 +108,10 @@ pub(super) struct Linking<'a> {
     max_memory: u64,
     virtual_time: bool,
     component: &'a Component,
+    /// The digest of the component, of which all that is prepared has the same copy.
+    digest: Arc<str>,
+    /// Whether the guest can be told that it must end.
+    heeds: bool,
     linked: HashMap<Shape, Start<Guest>>,
 }
 
@@ -119,7 +123,9 @@ impl<'a> Linking<'a> {
         virtual_time: bool,
         component: &'a Component,
     ) -> Self {
-        Self { engine, max_memory, virtual_time, component, linked: HashMap::new() }
+        let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
+        let digest = Arc::from(component.digest());
+        Self { engine, max_memory, virtual_time, component, digest, heeds, linked: HashMap::new() }
     }
 
     /// Links the component for `task`.
@@ -144,10 +150,8 @@ impl<'a> Linking<'a> {
                 task.limits.memory, self.max_memory
             )));
         }
-        let imports = self.component.imports();
-        let heeds = imports.iter().any(|import| import.starts_with("sexton:task/cancellation@"));
-        let (kind, digest) = (self.component.kind(), Arc::from(self.component.digest()));
-        let instances = self.component.instances();
+        let (kind, instances) = (self.component.kind(), self.component.instances());
+        let (digest, heeds) = (Arc::clone(&self.digest), self.heeds);
         Ok(Prepared { kind, digest, heeds, instances, start, hog: AtomicBool::new(false) })
     }
 
