@@ -36,7 +36,7 @@ pub struct Catalog {
 #[derive(Debug, Default)]
 struct Known {
     tasks: Tasks,
-    /// Those that have routes, which are few.
+    /// The tasks that have routes, which are few.
     routed: BTreeMap<TaskKey, Arc<Task>>,
     /// The number of each tenant's tasks.
     counts: BTreeMap<Name, usize>,

@@ -143,6 +143,11 @@ impl Runtime {
         &self.env.engine
     }
 
+    /// Returns the number of components that are loaded at once.
+    pub fn loads_at_once(&self) -> usize {
+        self.loader.threads()
+    }
+
     /// Checks and compiles a component, or finds it compiled. `wasm` holds the bytes of its file. A component that
     /// takes long lets later ones pass; dropping the future gives up.
     ///
@@ -158,7 +163,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Those of [`Runtime::load`].
+    /// The errors of [`Runtime::load`].
     pub async fn load_by(self: &Arc<Self>, wasm: Vec<u8>, due: Timestamp) -> Result<Arc<Component>, LoadError> {
         self.loader.load(wasm, due).await
     }

@@ -108,6 +108,8 @@ impl Directory {
     }
 
     fn of(source: Source, sink: Sink, clock: Arc<dyn Clock>, settle: Duration) -> Self {
+        // One more than are compiled at once has been read and waits, so that no compiler does.
+        let loading = Loading::new(source.runtime.loads_at_once() + 1);
         Self {
             source,
             sink,
@@ -117,7 +119,7 @@ impl Directory {
             seen: BTreeMap::new(),
             settling: Settling::after(settle),
             again: Retries::default(),
-            loading: Loading::new(),
+            loading,
             ranking: Ranking::new(),
             gathered: Vec::new(),
             gathered_until: Instant::now(),

@@ -13,9 +13,6 @@ use crate::plugins::ranking::Rank;
 use sexton_domain::time::Timestamp;
 use sexton_system::supervisor::{Panic, caught};
 
-/// The number of plugins that are read and loaded at once. Compiling one takes a core.
-const LOADING: usize = 2;
-
 /// The time that a load is waited for before the next one begins beside it. The runtime has a slot for long
 /// compilations.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,13 +46,14 @@ pub(super) enum Next<L> {
 }
 
 impl<L: Send + 'static> Loading<L> {
-    pub(super) fn new() -> Self {
-        Self::with_patience(PATIENCE)
+    /// Creates an empty queue, from which `at_once` plugins are read and loaded at once.
+    pub(super) fn new(at_once: usize) -> Self {
+        Self::with_patience(at_once, PATIENCE)
     }
 
-    fn with_patience(patience: Duration) -> Self {
+    fn with_patience(at_once: usize, patience: Duration) -> Self {
         let (waiting, under_way, by_name) = Default::default();
-        Self { waiting, turns: Arc::new(Semaphore::new(LOADING)), under_way, by_name, patience }
+        Self { waiting, turns: Arc::new(Semaphore::new(at_once)), under_way, by_name, patience }
     }
 
     /// Queues a load of `plugin`, of about `size` bytes, behind those that are known to be needed. A load of it that is
@@ -163,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_ones_go_first_and_two_at_once() {
-        let mut loading = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading = Loading::with_patience(2, Duration::from_secs(3600));
         for (plugin, size) in [("large", 9), ("small", 1), ("other", 5)] {
             loading.add(plugin.into(), size);
         }
@@ -180,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_are_needed_first_go_first_whatever_their_size() {
-        let mut loading = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading = Loading::with_patience(2, Duration::from_secs(3600));
         for (plugin, size) in [("later", 2), ("never", 1), ("now", 9), ("small-now", 3), ("gone", 1)] {
             loading.add(plugin.into(), size);
         }
@@ -201,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_take_long_let_others_pass() {
-        let mut loading = Loading::with_patience(Duration::ZERO);
+        let mut loading = Loading::with_patience(2, Duration::ZERO);
         for (plugin, size) in [("bomb", 1), ("bang", 2), ("good", 3)] {
             loading.add(plugin.into(), size);
         }
@@ -219,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_result_of_an_aborted_load_is_not_used() {
-        let mut loading = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading = Loading::with_patience(2, Duration::from_secs(3600));
         loading.add("it".into(), 1);
         let (_, old) = begin(&mut loading).await;
         // The load ended before it was aborted, and its result was not yet read.
@@ -240,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_that_panics_ends_with_that_panic() {
-        let mut loading: Loading<u32> = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading: Loading<u32> = Loading::with_patience(2, Duration::from_secs(3600));
         loading.add("bad".into(), 1);
         let Next::Turn(plugin, turn) = loading.next().await else { panic!("nothing is loaded yet") };
         loading.begin(plugin, turn, async { panic!("a fault of the host") });

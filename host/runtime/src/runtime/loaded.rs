@@ -1,6 +1,6 @@
 //! Shares components in use: a file that many plugins have copies of is loaded once.
 //!
-//! A component is what its bytes are, whoever brought them: its code is read-only, and each run has memories of its own.
+//! A component is what its bytes are, whichever plugin brought them: its code is read-only, and each run has memories of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

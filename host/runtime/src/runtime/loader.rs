@@ -42,6 +42,7 @@ const REMEMBERED: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Loader {
     shared: Arc<Shared>,
+    threads: usize,
     max_component: u64,
 }
 
@@ -109,7 +110,12 @@ impl Loader {
                 .thread(&format!("sexton-load-{n}"), AfterPanic::Again, move || shared.work(with_slow))
                 .map_err(RuntimeError::Thread)?;
         }
-        Ok(Self { shared, max_component: config.max_component })
+        Ok(Self { shared, threads, max_component: config.max_component })
+    }
+
+    /// Returns the number of its threads.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Loads a component from the bytes of its file, before those that are needed later than `due`. Dropping the future

@@ -181,7 +181,7 @@ impl<W: Work> Server<W> {
 fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Queued<W>, Result<W::Answer>)>) {
     for (Queued { item, reply }, answer) in answered {
         shared.count_write();
-        // What it shares with its caller is the caller's alone again before that goes on.
+        // The item may share data with its caller, which may change it in place once this is dropped.
         drop(item);
         drop(reply.send(answer));
     }

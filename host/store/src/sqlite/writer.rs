@@ -94,8 +94,8 @@ where
 
     fn answer(self: Box<Self>) {
         let Self { work, result, reply } = *self;
-        // What the command shares with its caller is the caller's alone again before that goes on: a worker changes its
-        // map of tasks in place then, instead of a copy of it.
+        // The command may share data with its caller, which may change it in place once this is dropped: a worker its map
+        // of tasks.
         drop(work);
         let result = result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
         // The caller may have gone away by now; written work stays written.
