@@ -132,7 +132,10 @@ fn measure(store_name: &str, place: &Path, plugins: usize, store: impl Fn(&str) 
     for round in 1..=ROUNDS {
         let disk = fdatasync_p50(place);
         let [of_few, of_many] = askers.each_mut().map(|asker| asker.round(SAMPLES));
-        let both = |kind| format!("{:>18}", format!("{:.2} / {:.2}", of_few.median(kind), of_many.median(kind)));
+        let both = |kind| {
+            let medians = format!("{:.2} / {:.2}", of_few.median(kind), of_many.median(kind));
+            format!("{medians:>18}")
+        };
         println!("{round:>5} {disk:>14.3} {}", KINDS.map(both).join(" "));
         small.add(of_few);
         large.add(of_many);

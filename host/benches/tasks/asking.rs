@@ -64,9 +64,9 @@ impl Asker {
             took.note("trigger", ms(began));
             self.until_over(run.0);
             took.note("start", ms(began));
-            for (kind, way) in [("pause", "pause"), ("resume", "resume")] {
+            for kind in ["pause", "resume"] {
                 let began = Instant::now();
-                self.post::<serde_json::Value>(&format!("{task}/{way}"), "");
+                self.post::<serde_json::Value>(&format!("{task}/{kind}"), "");
                 took.note(kind, ms(began));
             }
             for (kind, path) in [("show", &*task), ("runs", "/v1/runs?limit=20")] {

@@ -19,7 +19,7 @@ use sexton_domain::time::Timestamp;
 use sexton_store::{LatestRuns, Result, Store, TaskState};
 
 /// The instant at which a plugin is needed of which no run is known to start.
-pub(super) const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
+const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// The longest that loads wait for ranks. A store that does not answer must not keep plugins from loading, and manifests
 /// that take longer to read are so many that their components take far longer.
