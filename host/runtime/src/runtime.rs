@@ -23,6 +23,7 @@ mod files;
 mod filesystem;
 mod guarded_call;
 mod guest;
+mod in_use;
 mod instrumented_calls;
 mod io_errors;
 mod kinds;
@@ -31,7 +32,6 @@ mod limits;
 mod link;
 #[cfg(unix)]
 mod listing;
-mod loaded;
 mod loader;
 mod opening;
 mod profile;
@@ -76,6 +76,7 @@ use sexton_domain::time::Timestamp;
 pub struct Runtime {
     env: Arc<attempt_env::AttemptEnv>,
     loader: loader::Loader,
+    linked: link::Linked,
     ticker: Arc<engine::Ticker>,
     max_memory: u64,
     /// The runtime that drives the guests' timers and sockets, so that neither the host's own work nor a guest delays
@@ -135,7 +136,8 @@ impl Runtime {
             directories: Arc::default(),
             memory,
         });
-        Ok(Arc::new(Self { env, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
+        let (linked, io) = (Default::default(), Mutex::new(Some(io)));
+        Ok(Arc::new(Self { env, loader, linked, ticker, max_memory, io }))
     }
 
     /// Returns the engine, for measuring what wasmtime costs by itself.
@@ -179,7 +181,7 @@ impl Runtime {
     }
 
     /// Links `component` for each of `tasks`. Tasks with the same grants are linked once, so thousands of tasks of one
-    /// plugin cost little more than one.
+    /// plugin, or of plugins with the same component, cost little more than one.
     ///
     /// # Errors
     ///
@@ -195,7 +197,7 @@ impl Runtime {
 
     fn linking<'a>(&'a self, component: &'a Arc<Component>) -> link::Linking<'a> {
         let virtual_time = self.env.services.virtual_time.is_some();
-        link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component)
+        link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component, &self.linked)
     }
 
     /// Returns the parts of the host that guests use, for what the host does on behalf of an attempt.

@@ -17,8 +17,8 @@ use super::code_cache::CodeCache;
 use super::compiler::instances::Compiled;
 use super::compiler::{Apart, Failure, instances, names};
 use super::components::{self, Component, LoadError, look};
+use super::in_use::InUse;
 use super::lanes::lower_priority;
-use super::loaded::Loaded;
 use super::wording;
 use super::{RuntimeConfig, RuntimeError};
 use sexton_domain::time::Timestamp;
@@ -55,7 +55,7 @@ struct Shared {
     /// Components that did not compile at once, by digest.
     known: Mutex<HashMap<String, Known>>,
     /// Components in use.
-    loaded: Loaded,
+    loaded: InUse<String, Component>,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -191,7 +191,7 @@ impl Shared {
             return reply(answer, Err(error));
         }
         self.cache.keep_source(&digest, &wasm);
-        if let Some(component) = self.loaded.get(&digest) {
+        if let Some(component) = self.loaded.get(digest.as_str()) {
             return reply(answer, Ok(component));
         }
         if let Some(compiled) = catch_panic(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
@@ -265,7 +265,7 @@ impl Shared {
     /// Checks and shares what was compiled from the `size` bytes with this digest.
     fn component(&self, compiled: Compiled, digest: String, size: u64) -> Result<Arc<Component>, LoadError> {
         let component = Arc::new(Component::of(&self.engine, compiled, digest, size)?);
-        self.loaded.put(&component);
+        self.loaded.put(component.digest().to_owned(), &component);
         Ok(component)
     }
 
