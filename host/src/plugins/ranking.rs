@@ -28,6 +28,9 @@ const HOLD: Duration = Duration::from_millis(250);
 /// The plugins that are ranked at once.
 const PIECE: usize = 50;
 
+/// The tasks about which the store is asked at once, so that other questions come in between.
+const READ: usize = 500;
+
 /// An instant that passed this recently was not missed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -177,8 +180,12 @@ struct Facts {
 
 impl Facts {
     async fn read(store: &dyn Store, tasks: Vec<TaskKey>) -> Result<Self> {
-        let (states, pauses) = (store.task_states_of(tasks.clone()).await?, store.pauses().await?);
-        Ok(Self { states, pauses, latest: store.latest_runs(tasks).await? })
+        let mut facts = Self { pauses: store.pauses().await?, ..Self::default() };
+        for piece in tasks.chunks(READ) {
+            facts.states.extend(store.task_states_of(piece.to_vec()).await?);
+            facts.latest.extend(store.latest_runs(piece.to_vec()).await?);
+        }
+        Ok(facts)
     }
 
     /// Returns the first instant at which a run can start of one of the tasks that a manifest defines.
