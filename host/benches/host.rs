@@ -4,10 +4,10 @@
 //! printed beside every durable figure, because disks differ and vary.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
-#[expect(dead_code, reason = "shared by benches that need different parts")]
-mod common;
 #[path = "host/alone.rs"]
 mod alone;
+#[expect(dead_code, reason = "shared by benches that need different parts")]
+mod common;
 
 use std::fs;
 use std::io::{Seek, Write};

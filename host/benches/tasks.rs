@@ -10,12 +10,12 @@
 //! of the tasks, not for figures.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
+#[path = "tasks/asking.rs"]
+mod asking;
 #[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
 #[path = "store/disk.rs"]
 mod disk;
-#[path = "tasks/asking.rs"]
-mod asking;
 #[path = "tasks/plugins.rs"]
 mod plugins;
 

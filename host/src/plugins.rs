@@ -9,7 +9,7 @@ pub mod inspect;
 pub mod load_one;
 mod loading;
 pub mod manifest;
-pub pub mod published;
+pub mod published;
 mod ranking;
 mod registry;
 mod retries;

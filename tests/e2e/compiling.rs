@@ -363,7 +363,8 @@ fn a_second_host_with_the_same_directory_for_code_compiles_nothing_that_the_firs
         host.add_bytes("hello", &component, Some("[tasks.hello]\n"));
         host.loaded("hello");
         assert_eq!(state(&host.run("hello", "")), "succeeded");
-        let log = host.eventually("it says so", || Some(host.log()).filter(|log| log.contains("Loaded plugin `hello`")));
+        let log =
+            host.eventually("it says so", || Some(host.log()).filter(|log| log.contains("Loaded plugin `hello`")));
         log.matches("Compiled a component").count()
     };
 

@@ -246,7 +246,14 @@ mod tests {
     #[test]
     fn names_near_another_are_those_of_its_tenant() {
         let catalog = Catalog::default();
-        catalog.replace(tasks(&[key("a", "m"), key("b", "a"), key("b", "k"), key("b", "n"), key("b", "z"), key("c", "n")]));
+        catalog.replace(tasks(&[
+            key("a", "m"),
+            key("b", "a"),
+            key("b", "k"),
+            key("b", "n"),
+            key("b", "z"),
+            key("c", "n"),
+        ]));
 
         let near = |most| catalog.near(&key("b", "m"), most).iter().map(ToString::to_string).collect::<Vec<_>>();
 

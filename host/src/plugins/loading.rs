@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_that_are_needed_first_go_first_whatever_their_size() {
-        let mut loading = Loading::with_patience(2, Duration::from_secs(3600));
+        let mut loading: Loading<u32> = Loading::with_patience(2, Duration::from_secs(3600));
         for (plugin, size) in [("later", 2), ("never", 1), ("now", 9), ("small-now", 3), ("gone", 1)] {
             loading.add(plugin.into(), size);
         }

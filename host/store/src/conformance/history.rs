@@ -77,7 +77,8 @@ pub(crate) async fn runs_are_listed_newest_first(store: Tested) {
 }
 
 pub(crate) async fn runs_of_a_tenant_are_listed_although_another_has_made_many_since(store: Tested) {
-    let of = |tenant: &str, text: &str| NewRun { task: TaskKey { tenant: name(tenant), task: name(text) }, ..new(text) };
+    let of =
+        |tenant: &str, text: &str| NewRun { task: TaskKey { tenant: name(tenant), task: name(text) }, ..new(text) };
     let early = enqueue(&store, vec![of("acme", "a"), of("acme", "b"), of("acme", "a")]).await;
     // More than are searched before each task of the tenant is read.
     enqueue(&store, vec![of("crowd", "a"); 600]).await;

@@ -76,7 +76,8 @@ fn newest_of_tenant(conn: &Connection, filter: &RunFilter, tenant: &Name) -> rus
         None => {
             // Most of the newest runs are usually its own.
             let most = filter.limit.saturating_mul(2).max(SEEN);
-            let mut statement = conn.prepare_cached(&format!("SELECT r.id, t.tenant {select} ORDER BY r.id DESC LIMIT ?2"))?;
+            let mut statement =
+                conn.prepare_cached(&format!("SELECT r.id, t.tenant {select} ORDER BY r.id DESC LIMIT ?2"))?;
             let mut rows = statement.query([before(filter), to_sql(most)])?;
             let (mut found, mut seen) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
