@@ -269,13 +269,13 @@ mod tests {
         catalog.replace(tasks(&[one.clone(), two.clone()]));
         let (first, all) = catalog.changed_since(None);
 
-        catalog.update(&[one.clone()].into(), tasks(&[three.clone()]));
+        catalog.update(&[one.clone()].into(), tasks(std::slice::from_ref(&three)));
         let (second, changed) = catalog.changed_since(Some(first));
-        catalog.update(&BTreeSet::new(), tasks(&[two.clone()]));
+        catalog.update(&BTreeSet::new(), tasks(std::slice::from_ref(&two)));
         let (third, both) = catalog.changed_since(Some(first));
 
         assert_eq!((all, changed), (Changed::All, these(&[one.clone(), three.clone()])));
-        assert_eq!(catalog.changed_since(Some(second)), (third, these(&[two.clone()])));
+        assert_eq!(catalog.changed_since(Some(second)), (third, these(std::slice::from_ref(&two))));
         assert_eq!(both, these(&[one, two, three]));
         assert_eq!(catalog.changed_since(Some(third)), (third, these(&[])));
         assert_eq!((*catalog.changes().borrow(), catalog.count_of(&name("a"))), (third, 2));

@@ -73,7 +73,7 @@ pub(super) async fn no_task(app: &App, task: &TaskKey) -> ApiResult<ApiError> {
         nearest(task.task.as_str(), &names).map(|meant| format!("did you mean `{meant}`? ")).unwrap_or_default();
     let hint = match all {
         0 => "no plugin offers any task; `sexton plugins` (GET /v1/plugins) says why".to_owned(),
-        ..=MOST_NAMES => format!("{meant}the tasks are: {}", names.join(", ")),
+        1..=MOST_NAMES => format!("{meant}the tasks are: {}", names.join(", ")),
         _ => format!("{meant}`sexton tasks` (GET /v1/tasks) lists all {all}"),
     };
     Ok(not_found("").hint(hint))

@@ -118,7 +118,7 @@ pub(super) struct Linking<'a> {
     heeds: bool,
     /// The components that are linked for this or other plugins.
     linked: &'a Linked,
-    /// Those that are linked for this plugin, which keep them in use.
+    /// The components that are linked for this plugin, which keeps them in use.
     own: HashMap<Shape, Start<Guest>>,
 }
 
