@@ -88,6 +88,7 @@ impl Api {
             catalog,
             clock,
             plugins: Arc::new(|| vec![quarantined()]),
+            not_used: Arc::new(|tenant: &Name| Vec::from_iter(Some(quarantined()).filter(|plugin| plugin.tenant == *tenant))),
             lock_waits: Arc::new(|_| Vec::new()),
             host: host(),
             tenants,

@@ -196,7 +196,7 @@ fn millis(at: SystemTime) -> i64 {
 
 /// Waits until the host reports that it has loaded them all. Returns how long that took since `began`.
 fn await_parked(place: &Path, schedules: usize, began: Instant) -> Duration {
-    let line = format!("Parked {schedules} added schedule(s)");
+    let line = format!("Loaded {schedules} schedule(s) that were added");
     while schedules > 0 && !fs::read_to_string(place.join("log")).unwrap().contains(&line) {
         assert!(began.elapsed() < Duration::from_secs(600), "{}", fs::read_to_string(place.join("log")).unwrap());
         std::thread::sleep(Duration::from_millis(5));

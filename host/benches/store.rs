@@ -28,7 +28,7 @@ use common::disk::fdatasync;
 use common::{Spread, target};
 use hosts::Measured;
 use load::Effort;
-use rivals::{NAMES, Rival, Rivals};
+use rivals::{NAMES, Names, Rival, Rivals};
 use sexton_testkit::postgres::Cluster;
 
 const MILLION: usize = 1_000_000;
@@ -125,18 +125,26 @@ fn at(measured: &[Measured], hosts: usize, filled: usize) -> Option<&Measured> {
     measured.iter().find(|measured| measured.hosts == hosts && measured.filled == filled)
 }
 
-/// Measures the rivals, and prints how one host compares with each.
-fn beside(rivals: &Rivals, cluster: &Cluster, effort: rivals::Effort, one: Option<&Measured>) -> Vec<Rival> {
+/// Measures the rivals, and prints how one host compares with each. Returns those that could be measured.
+fn beside(rivals: &Rivals, cluster: &Cluster, effort: rivals::Effort, one: Option<&Measured>) -> Vec<(Names, Rival)> {
     println!("\ndurable no-op jobs beside, from made to done; `x` is one host's runs for each of their jobs");
     println!(
         "{:<24} {:<11} {:>9} {:>6} {:<34} {:>20} {:>14}",
         "", "", "jobs/s", "x", "best with", "asked-started, ms", "fdatasync, ms"
     );
     let mut all = Vec::new();
-    for name in NAMES {
+    for names in NAMES {
         hosts::settle(cluster);
         let disk = fdatasync(&hosts::data(cluster)).p50;
-        let rival = rivals.measure(name, &cluster.url(), effort);
+        let name = names.package;
+        let rival = match rivals.measure(names, cluster, effort) {
+            Ok(rival) => rival,
+            Err(stumbled) => {
+                let (times, last) = (stumbled.reasons.len(), stumbled.reasons.last().map_or("", String::as_str));
+                println!("{name:<24} stumbled {times} times, and is left out: {last}");
+                continue;
+            }
+        };
         let rivals::StartMs { p50, p99, max } = rival.start_ms;
         let start = Spread { p50, p99, max }.to_string();
         let called = format!("{name} {}", rival.version);
@@ -147,14 +155,14 @@ fn beside(rivals: &Rivals, cluster: &Cluster, effort: rivals::Effort, one: Optio
                 rate.jobs_per_s, rate.how
             );
         }
-        all.push(rival);
+        all.push((names, rival));
     }
     all
 }
 
-fn figures(sqlite: &[Measured], postgres: &[Measured], rivals: &[Rival]) {
+fn figures(sqlite: &[Measured], postgres: &[Measured], rivals: &[(Names, Rival)]) {
     println!();
-    for (name, rival) in ["graphile", "pgboss"].iter().zip(rivals) {
+    for (Names { figure: name, .. }, rival) in rivals {
         println!("figure {name}_batched_jobs_per_s {:.0} jobs/s", rival.batched.jobs_per_s);
         println!("figure {name}_start_p99_ms {:.1} ms", rival.start_ms.p99);
     }
@@ -166,7 +174,7 @@ fn figures(sqlite: &[Measured], postgres: &[Measured], rivals: &[Rival]) {
             println!("figure store_runs_per_s_postgres_{hosts} {:.0} runs/s", of.rate);
         }
     }
-    for (name, rival) in ["graphile", "pgboss"].iter().zip(rivals) {
+    for (Names { figure: name, .. }, rival) in rivals {
         println!("figure {name}_jobs_per_s {:.0} jobs/s", rival.per_job.jobs_per_s);
     }
     if let Some(one) = at(postgres, 1, 0) {

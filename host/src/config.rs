@@ -135,6 +135,10 @@ pub struct Runtime {
     /// The memory for compiling a component, in bytes, 64 MiB to 64 GiB. Too little refuses large plugins; malicious
     /// ones take that much, on up to four threads at once. Default: 1 GiB.
     pub compile_memory: u64,
+    /// The directory for compiled code. Hosts that have the same one compile each component once, whatever else they
+    /// share. Code there is executed as it is, so it belongs to the host's user alone, lies in no plugin directory, and
+    /// hosts of different users have different ones. Default (`None`): `code` in the host's `var`.
+    pub code: Option<PathBuf>,
 }
 
 /// The loops of the host.
@@ -224,7 +228,7 @@ pub struct Tenant {
     /// The bytes of keys and values that its cache entries may have together, 1 KiB to 1 TiB. Default: `[cache] quota`.
     pub cache: Option<u64>,
     /// The tasks and chains of all its plugins together, 1 to 1,000,000. With too few, a plugin with more is
-    /// quarantined. Each costs memory, and all are examined when plugins change or are listed. Default: 10,000.
+    /// quarantined. Each costs memory, and time when its plugin is loaded. Default: 10,000.
     pub tasks: Option<u32>,
 }
 
@@ -317,6 +321,11 @@ impl Config {
         self.host.var.join("published")
     }
 
+    /// Returns the directory for compiled code.
+    pub fn code(&self) -> PathBuf {
+        self.runtime.code.clone().unwrap_or_else(|| self.host.var.join("code"))
+    }
+
     /// Returns the path of the database file.
     pub fn database(&self) -> PathBuf {
         self.store.path.clone().unwrap_or_else(|| self.host.var.join("sexton.db"))
@@ -334,7 +343,7 @@ impl Config {
     /// Returns the configuration of the runtime.
     pub fn runtime(&self) -> RuntimeConfig {
         RuntimeConfig {
-            code_cache: self.host.var.join("code"),
+            code_cache: self.code(),
             guest_threads: self.runtime.threads,
             slots: self.runtime.slots,
             max_memory: self.runtime.max_memory,
@@ -402,6 +411,7 @@ impl Default for Runtime {
             max_component: 32 << 20,
             compile_time: Duration::from_secs(60),
             compile_memory: 1 << 30,
+            code: None,
         }
     }
 }

@@ -207,6 +207,8 @@ pub struct HostFailure(String);
 /// not be able to write there; and the files in a tenant's directory belong to that tenant alone.
 fn check_separation(config: &Config) -> anyhow::Result<()> {
     let var = config.host.var.canonicalize()?;
+    let code = config.code();
+    let code = code.canonicalize().with_context(|| format!("cannot use the directory `{}`", code.display()))?;
     let mut others: Vec<(Name, PathBuf)> = Vec::new();
     for (tenant, path) in config.directories() {
         let shown = path.display();
@@ -216,6 +218,11 @@ fn check_separation(config: &Config) -> anyhow::Result<()> {
             !var.starts_with(&whole),
             "`{}` is in the plugin directory `{shown}`, where authors may write; choose another `[host] var`",
             config.host.var.display(),
+        );
+        anyhow::ensure!(
+            !code.starts_with(&whole),
+            "`{}` is in the plugin directory `{shown}`, where authors may write; choose another `[runtime] code`",
+            config.code().display(),
         );
         // The directory of the default tenant, the operator's own, may lie there, as it always could.
         anyhow::ensure!(

@@ -41,7 +41,7 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 
-pub use api_state::{ApiState, HostInfo, LockWaits, MAX_BODY};
+pub use api_state::{ApiState, HostInfo, LockWaits, MAX_BODY, NotUsed};
 pub use serve::serve;
 pub use waiting::WaitSlots;
 

@@ -10,6 +10,7 @@ pub mod load_one;
 mod loading;
 pub mod manifest;
 pub mod published;
+mod ranking;
 mod registry;
 mod retries;
 pub mod separation;

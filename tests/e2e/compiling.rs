@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::harness::{Host, Setup, attempts, list, state};
+use crate::harness::{Host, Setup, attempts, drop_in, list, state};
 
 #[test]
 fn neither_plugins_nor_due_tasks_wait_for_what_takes_for_ever_to_compile() {
@@ -325,6 +325,68 @@ fn program_that(body: &str, fields: &str) -> Vec<u8> {
            (export "wasi:cli/run@0.2.0" (instance $export)))"#
     );
     wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn of_plugins_that_were_never_compiled_the_one_that_is_due_is_loaded_before_smaller_ones_that_are_not() {
+    // The settings are about compiling, so that nothing is compiled before.
+    let directory = Setup { config: "[runtime]\ncompile-time = \"60s\"\n".into() }.directory();
+    let seed = std::process::id() as usize;
+    for n in 0..12 {
+        let name = format!("later-{n:02}");
+        drop_in(directory.path(), &name, &variant("noop", seed + n, 0), Some(&format!("[tasks.{name}]\n")));
+    }
+    drop_in(directory.path(), "now", &variant("noop", seed, 40), Some("[tasks.now]\non-start = true\n"));
+    seem_old(&directory.path().join("plugins"));
+
+    let host = Host::start_in(directory);
+    let order = host.eventually("all are loaded", || {
+        let log = host.log();
+        let loaded = log.lines().filter_map(|line| line.split_once("Loaded plugin `")?.1.split_once('`'));
+        let order: Vec<String> = loaded.map(|(name, _)| name.to_owned()).collect();
+        (order.len() == 13).then_some(order)
+    });
+
+    // Up to five are loaded at once, and those that began together may end in any order.
+    let place = order.iter().position(|name| name == "now").unwrap();
+    assert!(place < 6, "{order:?}");
+}
+
+#[test]
+fn a_second_host_with_the_same_directory_for_code_compiles_nothing_that_the_first_has_compiled() {
+    let place = tempfile::tempdir().unwrap();
+    let code = place.path().join("code");
+    let config = format!("[runtime]\ncode = \"{}\"\n[log]\nfilter = \"info,sexton_runtime=debug\"\n", code.display());
+    let component = variant("hello", std::process::id() as usize, 0);
+    let compiled = || {
+        let host = Host::with(&Setup { config: config.clone() });
+        host.add_bytes("hello", &component, Some("[tasks.hello]\n"));
+        host.loaded("hello");
+        assert_eq!(state(&host.run("hello", "")), "succeeded");
+        let log =
+            host.eventually("it says so", || Some(host.log()).filter(|log| log.contains("Loaded plugin `hello`")));
+        log.matches("Compiled a component").count()
+    };
+
+    assert_eq!([compiled(), compiled()], [1, 0]);
+}
+
+/// Returns a guest with a custom section that has a number, and is larger by this many bytes and a few.
+fn variant(guest: &str, number: usize, more: usize) -> Vec<u8> {
+    let mut component = crate::harness::guest(guest);
+    let name = format!("{number:020}{}", "x".repeat(more));
+    let length = u8::try_from(name.len()).unwrap();
+    component.extend([0, length + 1, length]);
+    component.extend(name.as_bytes());
+    component
+}
+
+/// Sets the times of all files in a directory back, because a host leaves files alone that were written a moment ago.
+fn seem_old(directory: &Path) {
+    for file in fs::read_dir(directory).unwrap() {
+        let file = fs::File::options().write(true).open(file.unwrap().path()).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    }
 }
 
 /// Waits until the host has a child that compiles, and returns its process.

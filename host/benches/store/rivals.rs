@@ -1,16 +1,32 @@
 //! Measures job queues that others use, on the same database in the same run. They come from npm, in exact versions,
-//! and the scripts in `rivals/` run them.
+//! and the scripts in `rivals/` run them. One that stumbles is tried again, and then shown as such.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
+use sexton_testkit::peer::{self, Stumbled};
+use sexton_testkit::postgres::Cluster;
 
 use crate::common::target;
 
-/// The names of the queues, on npm and as scripts.
-pub(crate) const NAMES: [&str; 2] = ["graphile-worker", "pg-boss"];
+/// The names of the queues: on npm and as scripts, in figures, and of their schemas.
+pub(crate) const NAMES: [Names; 2] = [
+    Names { package: "graphile-worker", figure: "graphile", schema: "graphile_worker" },
+    Names { package: "pg-boss", figure: "pgboss", schema: "pgboss" },
+];
+
+/// The times that a queue is tried.
+const TIMES: usize = 3;
+
+/// The names of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    pub(crate) package: &'static str,
+    pub(crate) figure: &'static str,
+    schema: &'static str,
+}
 
 const FILES: [&str; 4] = ["package.json", "measure.mjs", "graphile-worker.mjs", "pg-boss.mjs"];
 
@@ -83,19 +99,23 @@ impl Rivals {
         }
     }
 
-    /// Measures one on the database at `url`.
-    pub(crate) fn measure(&self, name: &str, url: &str, effort: Effort) -> Rival {
-        let done = Command::new(&self.node)
-            .arg(format!("{name}.mjs"))
-            .args(["measure", url, &serde_json::to_string(&effort).unwrap()])
-            .current_dir(&self.place)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success(), "{name}: {}", done.status);
-        serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap()
+    /// Measures one in a database.
+    ///
+    /// # Errors
+    ///
+    /// It has stumbled each time that it was tried.
+    pub(crate) fn measure(&self, names: Names, cluster: &Cluster, effort: Effort) -> Result<Rival, Stumbled> {
+        let Names { package, schema, .. } = names;
+        let effort = serde_json::to_string(&effort).unwrap();
+        let measure = |_| {
+            // An earlier try may have left anything.
+            cluster.try_psql_in("public", &format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))?;
+            let mut command = Command::new(&self.node);
+            command.arg(format!("{package}.mjs")).args(["measure", &cluster.url(), &effort]).current_dir(&self.place);
+            let line = peer::last_line(&mut command)?;
+            serde_json::from_str(&line).map_err(|error| format!("{error} in {line}"))
+        };
+        peer::tried(TIMES, measure, |nth, why| eprintln!("{package} stumbled ({nth} of {TIMES}): {why}"))
     }
 }
 

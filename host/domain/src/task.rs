@@ -339,6 +339,14 @@ mod tests {
     }
 
     #[test]
+    fn no_name_comes_before_the_least() {
+        assert!(Name::new(Name::least().as_str()).is_ok());
+        for other in ["0", "00", "0-", "9", "a", "default"] {
+            assert!(Name::least() <= Name::new(other).unwrap(), "{other}");
+        }
+    }
+
+    #[test]
     fn an_error_about_a_bad_name_is_bounded() {
         let said = Name::new(&"X".repeat(10_000)).unwrap_err().to_string();
         assert!(said.len() < 250, "{said}");

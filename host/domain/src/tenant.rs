@@ -43,8 +43,7 @@ impl Default for BacklogLimits {
     }
 }
 
-/// The default limit of a tenant's tasks and chains. Each is examined whenever the plugins change and whenever tasks
-/// are listed, so all other tenants would feel ten times as many.
+/// The default limit of a tenant's tasks and chains. Each takes memory of the host, which all tenants share.
 pub const USUAL_TASKS: u32 = 10_000;
 
 /// The tenants of a host.

@@ -23,6 +23,7 @@ mod files;
 mod filesystem;
 mod guarded_call;
 mod guest;
+mod in_use;
 mod instrumented_calls;
 mod io_errors;
 mod kinds;
@@ -68,12 +69,14 @@ use crate::imports::Services;
 use sexton_domain::run::ClaimKey;
 use sexton_domain::task::Task;
 use sexton_domain::tenant::Tenants;
+use sexton_domain::time::Timestamp;
 
 /// Loads components and runs them. Each host has one.
 #[derive(Debug)]
 pub struct Runtime {
     env: Arc<attempt_env::AttemptEnv>,
     loader: loader::Loader,
+    linked: link::Linked,
     ticker: Arc<engine::Ticker>,
     max_memory: u64,
     /// The runtime that drives the guests' timers and sockets, so that neither the host's own work nor a guest delays
@@ -133,12 +136,18 @@ impl Runtime {
             directories: Arc::default(),
             memory,
         });
-        Ok(Arc::new(Self { env, loader, ticker, max_memory, io: Mutex::new(Some(io)) }))
+        let (linked, io) = (Default::default(), Mutex::new(Some(io)));
+        Ok(Arc::new(Self { env, loader, linked, ticker, max_memory, io }))
     }
 
     /// Returns the engine, for measuring what wasmtime costs by itself.
     pub fn engine(&self) -> &wasmtime::Engine {
         &self.env.engine
+    }
+
+    /// Returns the number of components that are loaded at once.
+    pub fn loads_at_once(&self) -> usize {
+        self.loader.threads()
     }
 
     /// Checks and compiles a component, or finds it compiled. `wasm` holds the bytes of its file. A component that
@@ -148,7 +157,17 @@ impl Runtime {
     ///
     /// [`LoadError`], one line that says what is wrong with the file.
     pub async fn load(self: &Arc<Self>, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
-        self.loader.load(wasm).await
+        self.load_by(wasm, Timestamp::from_millis(i64::MAX)).await
+    }
+
+    /// Does the same for a component that is needed at `due`: of those that wait to be compiled, the one that is needed
+    /// first is next.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Runtime::load`].
+    pub async fn load_by(self: &Arc<Self>, wasm: Vec<u8>, due: Timestamp) -> Result<Arc<Component>, LoadError> {
+        self.loader.load(wasm, due).await
     }
 
     /// Checks the imports of `component` against the grants of `task`, and links it. This takes about a millisecond;
@@ -162,7 +181,7 @@ impl Runtime {
     }
 
     /// Links `component` for each of `tasks`. Tasks with the same grants are linked once, so thousands of tasks of one
-    /// plugin cost little more than one.
+    /// plugin, or of plugins with the same component, cost little more than one.
     ///
     /// # Errors
     ///
@@ -178,7 +197,7 @@ impl Runtime {
 
     fn linking<'a>(&'a self, component: &'a Arc<Component>) -> link::Linking<'a> {
         let virtual_time = self.env.services.virtual_time.is_some();
-        link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component)
+        link::Linking::of(&self.env.engine, self.max_memory, virtual_time, component, &self.linked)
     }
 
     /// Returns the parts of the host that guests use, for what the host does on behalf of an attempt.

@@ -47,7 +47,7 @@ impl Config {
         note("store.url", *url == other.store.url);
         note("store.schema", *schema == other.store.schema);
         note("store.ca", *ca == other.store.ca);
-        let Runtime { threads, slots, max_memory, tick, max_component, compile_time, compile_memory } = runtime;
+        let Runtime { threads, slots, max_memory, tick, max_component, compile_time, compile_memory, code } = runtime;
         note("runtime.threads", *threads == other.runtime.threads);
         note("runtime.slots", *slots == other.runtime.slots);
         note("runtime.max-memory", *max_memory == other.runtime.max_memory);
@@ -55,6 +55,7 @@ impl Config {
         note("runtime.max-component", *max_component == other.runtime.max_component);
         note("runtime.compile-time", *compile_time == other.runtime.compile_time);
         note("runtime.compile-memory", *compile_memory == other.runtime.compile_memory);
+        note("runtime.code", *code == other.runtime.code);
         let Machine { lease, poll, grace, suspect_after } = machine;
         note("machine.lease", *lease == other.machine.lease);
         note("machine.poll", *poll == other.machine.poll);

@@ -35,6 +35,7 @@ tick = "1ms"
 max-component = "8 MiB"
 compile-time = "5s"
 compile-memory = "2 GiB"
+code = "/var/lib/sexton-code"
 [machine]
 lease = "1m"
 poll = "200ms"
@@ -84,6 +85,7 @@ fn whole() -> Config {
             max_component: 8 << 20,
             compile_time: Duration::from_secs(5),
             compile_memory: 2 << 30,
+            code: Some("/var/lib/sexton-code".into()),
         },
         machine: Machine {
             lease: Duration::from_secs(60),
@@ -138,7 +140,9 @@ fn limits_of_tenants_and_places_of_files_follow_from_a_configuration() {
     let directories: Vec<_> = config.directories().into_iter().map(|(name, path)| format!("{name} {path:?}")).collect();
     assert_eq!(directories, [r#"default "/srv/plugins""#, r#"acme "/srv/acme""#, r#"other "other""#]);
     assert_eq!(config.database(), Path::new("runs.db"));
-    assert_eq!(config.runtime().code_cache, Path::new("/var/lib/sexton/code"));
+    assert_eq!(config.runtime().code_cache, Path::new("/var/lib/sexton-code"));
+    let usual = Config { runtime: Runtime::default(), ..config.clone() };
+    assert_eq!(usual.runtime().code_cache, Path::new("/var/lib/sexton/code"));
     assert_eq!(config.retention().runs, 5);
     assert_eq!(config.host_name(), "Bell-1");
     assert_eq!(Config::default().database(), Path::new("var/sexton.db"));

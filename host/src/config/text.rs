@@ -54,6 +54,7 @@ section!(RuntimeText => Runtime {
     max_component: Bytes<{ 64 << 10 }, { 1024 * MIB }>,
     compile_time: Period<SECOND, HOUR>,
     compile_memory: Bytes<{ 64 * MIB }, { 65_536 * MIB }>,
+    code: Dir,
 });
 section!(MachineText => Machine {
     lease: Period<SECOND, HOUR>,

@@ -264,6 +264,7 @@ impl Parts {
 
     pub(super) fn api(&self) -> Arc<ApiState> {
         let (plugins, lock_waits) = (Arc::clone(&self.plugins), Arc::clone(&self.lock_waits));
+        let registry = Arc::clone(&self.plugins);
         Arc::new(ApiState {
             ops: self.ops.clone(),
             store: Arc::clone(&self.store),
@@ -271,6 +272,7 @@ impl Parts {
             live: Arc::clone(&self.live),
             clock: Arc::clone(&self.clock),
             plugins: Arc::new(move || plugins.list()),
+            not_used: Arc::new(move |tenant| registry.not_used(tenant)),
             lock_waits: Arc::new(move |tenant| lock_waits.list(tenant)),
             host: HostInfo {
                 name: self.host.name.clone(),

@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::config::Config;
 use sexton_system::private;
 
-/// Creates the host's `var`, and closes it to other users if an earlier version left it open. The store and the code
-/// cache do the same with their own files when they are opened.
+/// Creates the host's `var` and the directory for compiled code, and closes `var` to other users if an earlier version
+/// left it open. The store and the code cache do the same with their own files when they are opened.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub(super) fn prepare(config: &Config) -> io::Result<()> {
         private::warn_if_open(var);
     }
     private::restrict_to_owner(&config.published());
-    Ok(())
+    private::make_directory(&config.code())
 }
 
 fn holds_only_own_files(var: &Path, config: &Config) -> io::Result<bool> {

@@ -24,6 +24,9 @@ pub const MAX_BODY: usize = 1 << 20;
 /// Returns which runs of a tenant wait for locks on this host.
 pub type LockWaits = Arc<dyn Fn(&Name) -> Vec<LockWait> + Send + Sync>;
 
+/// Returns the plugins of a tenant whose files are not used.
+pub type NotUsed = Arc<dyn Fn(&Name) -> Vec<PluginInfo> + Send + Sync>;
+
 /// The state that handlers work on.
 pub struct ApiState {
     /// Carries out operations.
@@ -38,6 +41,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Returns the current plugins of all tenants.
     pub plugins: Arc<dyn Fn() -> Vec<PluginInfo> + Send + Sync>,
+    /// Returns those of a tenant whose files are not used.
+    pub not_used: NotUsed,
     /// Returns the runs of this host that wait for locks.
     pub lock_waits: LockWaits,
     /// The description of this host.

@@ -12,13 +12,15 @@ use super::hosts;
 /// The hosts that may run tasks, at one moment.
 pub(super) struct Placement<'a> {
     app: &'a App,
-    /// The hosts that take runs; read only if some task is not for this host.
+    /// The hosts that take runs; read only if one of the tasks is not for this host.
     up: Vec<HostShape>,
 }
 
 impl<'a> Placement<'a> {
-    pub(super) async fn of(app: &'a App) -> ApiResult<Self> {
-        let elsewhere = app.catalog.tasks().values().any(|task| !task.may_run_on(&app.host.labels));
+    /// Finds out what `tasks` need to know. The cost depends on their number, not on how many tasks there are.
+    pub(super) async fn of(app: &'a App, tasks: &[TaskKey]) -> ApiResult<Self> {
+        let is_elsewhere = |key| app.catalog.get(key).is_some_and(|task| !task.may_run_on(&app.host.labels));
+        let elsewhere = tasks.iter().any(is_elsewhere);
         let mut up = if elsewhere { hosts::all(app).await? } else { Vec::new() };
         up.retain(|host| host.state == HostState::Up);
         Ok(Self { app, up })

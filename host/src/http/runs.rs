@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::ops::{EndEffect, EndRun, OpError, Principal, RepeatRun};
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::schedule::request;
-use sexton_domain::task::Name;
+use sexton_domain::task::{Name, TaskKey};
 use sexton_store::RunFilter;
 
 use super::api_state::App;
@@ -64,11 +64,12 @@ pub(super) async fn list(
         return Err(ApiError::bad("bad-query", format!("`limit` is 1 to {MAX_PAGE}, not {limit}")));
     }
     let ListQuery { task, state, begun, before, .. } = query;
-    let runs = app.store.runs(RunFilter { tenant: Some(tenant), task, state, begun, before, limit }).await?;
+    let runs = app.store.runs(RunFilter { tenant: Some(tenant.clone()), task, state, begun, before, limit }).await?;
     let mut runs: Vec<RunShape> = runs.into_iter().map(RunShape::from).collect();
-    let placing = Placement::of(&app).await?;
+    let tasks: Vec<TaskKey> = runs.iter().map(RunShape::key).collect();
+    let placing = Placement::of(&app, &tasks).await?;
     {
-        let absent = MissingPlugins::of(&app);
+        let absent = MissingPlugins::of(&app, &tenant);
         runs.iter_mut().for_each(|run| explain_wait(&app, &placing, &absent, run));
     }
     let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
@@ -105,8 +106,9 @@ fn explain_wait(app: &App, placing: &Placement<'_>, absent: &MissingPlugins<'_>,
 }
 
 async fn detail(app: &App, mut run: RunShape) -> ApiResult<Json<RunDetail>> {
-    let placing = Placement::of(app).await?;
-    explain_wait(app, &placing, &MissingPlugins::of(app), &mut run);
+    let task = run.key();
+    let placing = Placement::of(app, std::slice::from_ref(&task)).await?;
+    explain_wait(app, &placing, &MissingPlugins::of(app, &task.tenant), &mut run);
     let attempts = app.store.attempts(run.id).await?.into_iter().map(AttemptShape::from).collect();
     let input = InputShape::of(&app.store.input(run.id).await?.unwrap_or_default());
     let mut children: Vec<ChildShape> =

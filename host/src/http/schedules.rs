@@ -1,6 +1,6 @@
 //! Adds, lists and deletes added schedules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -218,16 +218,15 @@ async fn shape(app: &App, info: &ScheduleInfo) -> ApiResult<ScheduleShape> {
 }
 
 async fn shapes(app: &App, found: &[ScheduleInfo]) -> ApiResult<Vec<ScheduleShape>> {
-    let mut states = BTreeMap::new();
-    for tenant in found.iter().map(|info| &info.key.tenant).collect::<BTreeSet<_>>() {
-        states.extend(app.store.task_states_of(tenant.clone()).await?);
-    }
-    let (tasks, routes, now) = (app.catalog.tasks(), app.catalog.routes(), app.clock.now());
+    let routes = app.catalog.routes();
+    let led = found.iter().filter_map(|info| routes.task_of(&info.key.tenant, &info.target).ok());
+    let led: BTreeSet<TaskKey> = led.collect();
+    let (states, now) = (app.store.task_states_of(led.into_iter().collect()).await?, app.clock.now());
     let standing = |info: &ScheduleInfo| {
         let task = routes.task_of(&info.key.tenant, &info.target);
         let missing = match &task {
             Err(why) => Some(why.clone()),
-            Ok(task) => (!tasks.contains_key(task)).then(|| NoRoute::NoTask(task.task.clone())),
+            Ok(task) => app.catalog.get(task).is_none().then(|| NoRoute::NoTask(task.task.clone())),
         };
         let is_paused = |task: &TaskKey| states.get(task).is_some_and(|state| state.paused.is_some());
         let state = if info.finished_at.is_some() {

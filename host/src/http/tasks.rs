@@ -41,28 +41,44 @@ const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 /// microseconds, and there may be thousands.
 const AT_A_TIME: usize = 50;
 
-/// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks.
+/// The number of tasks whose states and runs are read at once.
+const PIECE: usize = 500;
+
+/// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks. The cost depends
+/// on `most`, not on that number.
 pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
-    let states = app.store.task_states_of(tenant.clone()).await?;
-    let (latest, pauses) = (app.store.latest_runs(tenant.clone(), None).await?, app.store.pauses().await?);
-    let (tasks, now) = (app.catalog.tasks(), app.clock.now());
-    let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
-    let mut following = following(app, of_tenant().take(most)).await?;
-    let placing = Placement::of(app).await?;
+    let mut summaries: Vec<TaskSummary> = Vec::new();
+    let mut after = None;
+    loop {
+        let tasks = app.catalog.of_tenant(tenant, after.as_ref(), PIECE.min(most - summaries.len()));
+        let Some(last) = tasks.last() else { break };
+        after = Some(last.key.task.clone());
+        summaries.extend(summaries_of(app, &tasks).await?);
+    }
+    Ok((summaries, app.catalog.count_of(tenant)))
+}
+
+/// Returns the summaries of `tasks`.
+async fn summaries_of(app: &App, tasks: &[Arc<Task>]) -> ApiResult<Vec<TaskSummary>> {
+    let keys: Vec<TaskKey> = tasks.iter().map(|task| task.key.clone()).collect();
+    let (states, pauses) = (app.store.task_states_of(keys.clone()).await?, app.store.pauses().await?);
+    let latest = app.store.latest_runs(keys.clone()).await?;
+    let mut following = following(app, tasks.iter()).await?;
+    let (placing, now) = (Placement::of(app, &keys).await?, app.clock.now());
     let mut summary = |task: &Arc<Task>| {
-        let (state, last) = (states.get(&task.key), latest.get(&task.key.task));
+        let (state, last) = (states.get(&task.key), latest.get(&task.key));
         let summary = TaskSummary::of(task, state, last, now, NEXT_IN_LIST);
         let held_back = held_back(app, &placing, &task.key).map(HeldBackShape::from);
         TaskSummary { held_back, following: following.remove(&task.key), ..summary }.with_pauses(&pauses)
     };
-    let mut summaries = Vec::new();
-    for (n, task) in of_tenant().take(most).enumerate() {
+    let mut summaries = Vec::with_capacity(tasks.len());
+    for (n, task) in tasks.iter().enumerate() {
         if n % AT_A_TIME == AT_A_TIME - 1 {
             tokio::task::yield_now().await;
         }
         summaries.push(summary(task));
     }
-    Ok((summaries, of_tenant().count()))
+    Ok(summaries)
 }
 
 /// Returns why no runs of a task start for a while. A momentary lack of room of its tenant is shown for runs only.
@@ -120,10 +136,11 @@ pub(super) async fn show(
     let task = known(&app, &key).await?;
     let since = query.since(task.zone, app.clock.now())?;
     let state = app.store.task_state(key.clone()).await?.unwrap_or_default();
-    let latest = app.store.latest_runs(key.tenant.clone(), Some(key.task.clone())).await?.remove(&key.task);
+    let latest = app.store.latest_runs(vec![key.clone()]).await?.remove(&key);
     let summary = TaskSummary::of(&task, Some(&state), latest.as_ref(), app.clock.now(), NEXT_IN_DETAIL);
     let following = following(&app, std::iter::once(&task)).await?.remove(&key);
-    let held_back = held_back(&app, &Placement::of(&app).await?, &key).map(HeldBackShape::from);
+    let placing = Placement::of(&app, std::slice::from_ref(&key)).await?;
+    let held_back = held_back(&app, &placing, &key).map(HeldBackShape::from);
     let summary = TaskSummary { held_back, following, ..summary };
     let summary = summary.with_pauses(&app.store.pauses().await?);
     let statistics = match since {

@@ -144,6 +144,10 @@ impl Rig {
             catalog: catalog.clone(),
             live: live.clone(),
             clock,
+            not_used: Arc::new({
+                let quarantined = quarantined.clone();
+                move |tenant: &Name| Vec::from_iter(Some(quarantined.clone()).filter(|plugin| plugin.tenant == *tenant))
+            }),
             plugins: Arc::new(move || vec![quarantined.clone()]),
             lock_waits: Arc::new(|tenant| {
                 let lock = LockName { tenant: tenant.clone(), kind: LockKind::Named, name: "ledger".to_owned() };

@@ -27,7 +27,7 @@ pub use reacting::Reacting;
 use sexton_domain::schedule::Trigger;
 use sexton_domain::task::{Task, TaskKey};
 use sexton_domain::time::{Clock, Timestamp};
-use sexton_runtime::catalog::Catalog;
+use sexton_runtime::catalog::{Catalog, Changed};
 use sexton_store::{NewRun, ScheduleStart, Store, TaskState};
 use sexton_system::supervisor::{rests, works};
 use timetable::Progress;
@@ -116,23 +116,46 @@ impl Scheduler {
         }
         self.fire_due(timetable).await;
         reacting.learn(&self.catalog);
+        reacting.look_at_all();
         self.react(reacting).await;
         timetable.next().into_iter().chain(reacting.next()).min()
     }
 
     /// Adds tasks that are new or changed, and forgets those that were removed. Returns whether the store allowed it.
+    /// The cost depends on the number of tasks that have changed, not on how many there are.
     async fn learn(&self, timetable: &mut Timetable) -> bool {
-        let tasks = self.catalog.tasks();
-        timetable.keep(|key| tasks.contains_key(key));
-        let new: Vec<_> = tasks
-            .values()
-            .filter(|task| timetable.entry(&task.key).is_none_or(|entry| !Arc::ptr_eq(&entry.task, task)))
-            .cloned()
-            .collect();
-        if new.is_empty() {
-            return true;
+        let (latest, changed) = self.catalog.changed_since(timetable.seen);
+        let mut new: Vec<Arc<Task>> = match changed {
+            Changed::All => {
+                let tasks = self.catalog.tasks();
+                timetable.keep(|key| tasks.contains_key(key));
+                tasks.values().cloned().collect()
+            }
+            Changed::These(keys) => {
+                let mut there = Vec::new();
+                for key in keys {
+                    match self.catalog.get(&key) {
+                        Some(task) => there.push(task),
+                        None => timetable.forget(&key),
+                    }
+                }
+                there
+            }
+        };
+        new.retain(|task| timetable.entry(&task.key).is_none_or(|entry| !Arc::ptr_eq(&entry.task, task)));
+        for piece in new.chunks(BATCH) {
+            works();
+            if !self.learn_these(timetable, piece).await {
+                return false;
+            }
         }
-        let states = match self.store.task_states().await {
+        timetable.seen = Some(latest);
+        true
+    }
+
+    /// Adds these tasks, or puts them in place of their earlier versions. Returns whether the store allowed it.
+    async fn learn_these(&self, timetable: &mut Timetable, new: &[Arc<Task>]) -> bool {
+        let states = match self.store.task_states_of(new.iter().map(|task| task.key.clone()).collect()).await {
             Ok(states) => states,
             Err(error) => {
                 warn!(error = %error, "Cannot read the progress of schedules, trying again");
@@ -140,14 +163,14 @@ impl Scheduler {
             }
         };
         let now = self.clock.now();
-        if !self.begin(&new, &states, now).await {
+        if !self.begin(new, &states, now).await {
             return false;
         }
         for task in new {
             let stored = states.get(&task.key);
             let anew = Progress { cursor: stored.and_then(|state| state.cursor).max(Some(now)), ..Progress::default() };
             let progress = match timetable.entry(&task.key) {
-                _ if is_another(&task, stored) => anew,
+                _ if is_another(task, stored) => anew,
                 // The change was stored before another step failed.
                 Some(entry) if entry.task.plan().identity() != task.plan().identity() => anew,
                 // Instants since its last run were not missed, even if the task may now make more runs.
@@ -158,13 +181,13 @@ impl Scheduler {
                 None => stored.map(Progress::of).unwrap_or_default(),
             };
             if task.trigger == Trigger::OnStart && !timetable.has_started(&task.key) {
-                if !self.start(&task, now).await {
+                if !self.start(task, now).await {
                     return false;
                 }
                 timetable.starts(task.key.clone());
             }
             let by_clock = task.trigger.is_by_clock();
-            timetable.put(task, progress, by_clock.then_some(now));
+            timetable.put(Arc::clone(task), progress, by_clock.then_some(now));
         }
         true
     }
@@ -236,10 +259,12 @@ impl Scheduler {
     /// Reads again the progress of tasks that wait because the clock was set back, because an operator may have let
     /// them continue.
     async fn read_again(&self, due: &mut [(Arc<Task>, Progress)], now: Timestamp) {
-        if !due.iter().any(|(_, before)| firing::waits_for_clock(before, now)) {
+        let waiting = due.iter().filter(|(_, before)| firing::waits_for_clock(before, now));
+        let waiting: Vec<TaskKey> = waiting.map(|(task, _)| task.key.clone()).collect();
+        if waiting.is_empty() {
             return;
         }
-        match self.store.task_states().await {
+        match self.store.task_states_of(waiting).await {
             Ok(states) => {
                 for (task, before) in due.iter_mut().filter(|(_, before)| firing::waits_for_clock(before, now)) {
                     if let Some(cursor) = states.get(&task.key).and_then(|state| state.cursor) {

@@ -17,7 +17,7 @@ use crate::machine::host_pause::HostPause;
 use sexton_domain::run::Claim;
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Clock;
-use sexton_runtime::catalog::Catalog;
+use sexton_runtime::catalog::{Catalog, Changed};
 use sexton_store::{ClaimRequest, Claimed, LossPolicy, Store};
 use sexton_system::supervisor::{Supervisor, caught, rests, works};
 
@@ -68,7 +68,7 @@ impl Worker {
             works();
             if catalog.has_changed().unwrap_or(false) {
                 catalog.mark_unchanged();
-                tasks = Claimable::of(&self.catalog, &self.labels);
+                tasks.follow(&self.catalog, &self.labels);
             }
 
             // Registered before the query, so that a hint that arrives between the query and the wait is not missed.
@@ -104,7 +104,7 @@ impl Worker {
                 () = &mut hinted, if wait.is_some() => {}
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 Ok(slot) = slots.acquire(), if wait.is_none() => drop(slot),
-                _ = catalog.changed() => tasks = Claimable::of(&self.catalog, &self.labels),
+                _ = catalog.changed() => tasks.follow(&self.catalog, &self.labels),
                 () = self.budgets.freed(), if wait.is_some() => {}
                 _ = pauses.changed() => {}
                 _ = duties.changed() => {}
@@ -184,16 +184,48 @@ struct Claimable {
     /// The policies for the runs of these tasks if this host dies.
     policies: Arc<BTreeMap<TaskKey, LossPolicy>>,
     left_out: BTreeMap<TaskKey, u32>,
+    /// The number of the change of the catalog up to which the tasks are known.
+    seen: u64,
 }
 
 impl Claimable {
     /// Returns the tasks of which a host with these labels may run something.
     fn of(catalog: &Catalog, labels: &[Name]) -> Self {
+        // The number is read before the tasks: a change in between is followed once more.
+        let seen = catalog.changed_since(None).0;
         let tasks = catalog.tasks();
         let here = || tasks.iter().filter(|(_, task)| task.may_run_on(labels));
         let offered = here().map(|(key, task)| (key.clone(), task.overlap.max_running())).collect();
         let policies = here().map(|(key, task)| (key.clone(), LossPolicy::of(task))).collect();
-        Self { offered: Arc::new(offered), policies: Arc::new(policies), left_out: BTreeMap::new() }
+        Self { offered: Arc::new(offered), policies: Arc::new(policies), left_out: BTreeMap::new(), seen }
+    }
+
+    /// Takes over the tasks that have changed. The cost depends on their number, except for a copy while a claim is
+    /// under way.
+    fn follow(&mut self, catalog: &Catalog, labels: &[Name]) {
+        let (latest, changed) = catalog.changed_since(Some(self.seen));
+        let Changed::These(changed) = changed else {
+            *self = Self::of(catalog, labels);
+            return;
+        };
+        self.seen = latest;
+        if changed.is_empty() {
+            return;
+        }
+        let (offered, policies) = (Arc::make_mut(&mut self.offered), Arc::make_mut(&mut self.policies));
+        for key in changed {
+            self.left_out.remove(&key);
+            match catalog.get(&key).filter(|task| task.may_run_on(labels)) {
+                Some(task) => {
+                    offered.insert(key.clone(), task.overlap.max_running());
+                    policies.insert(key, LossPolicy::of(&task));
+                }
+                None => {
+                    offered.remove(&key);
+                    policies.remove(&key);
+                }
+            }
+        }
     }
 
     /// Leaves out the tasks in `over`, and no others. The cost depends on the number of changes, except for a copy
@@ -215,7 +247,7 @@ impl Claimable {
 mod tests {
     use super::*;
     use crate::testkit::{self, name, task_key as key};
-    use sexton_domain::task::Task;
+    use sexton_domain::task::{Overlap, Task};
 
     #[test]
     fn only_what_may_run_on_a_host_with_these_labels_is_offered() {
@@ -239,10 +271,36 @@ mod tests {
     }
 
     #[test]
+    fn the_tasks_on_offer_follow_the_catalog() {
+        let catalog = Catalog::default();
+        let put = |tasks: Vec<Task>| {
+            let tasks = tasks.into_iter().map(|task| (task.key.clone(), Arc::new(task)));
+            catalog.update(&BTreeSet::new(), tasks.collect());
+        };
+        put(["a", "b", "c"].map(testkit::task).to_vec());
+        let mut tasks = Claimable::of(&catalog, &[]);
+        tasks.exclude(&BTreeSet::from([key("a"), key("b")]));
+
+        put(vec![Task { overlap: Overlap::Allow(7), ..testkit::task("a") }, testkit::task("d")]);
+        put(vec![Task { runs_on: vec![name("gpu")], ..testkit::task("c") }]);
+        catalog.update(&BTreeSet::from([key("b")]), BTreeMap::new());
+        tasks.follow(&catalog, &[]);
+        let followed = tasks.offered.clone();
+        tasks.exclude(&BTreeSet::new());
+
+        assert_eq!(*followed, BTreeMap::from([(key("a"), 7), (key("d"), 1)]));
+        assert_eq!(tasks.offered, followed);
+        assert_eq!(tasks.policies.keys().map(ToString::to_string).collect::<Vec<_>>(), ["a", "d"]);
+        catalog.replace(BTreeMap::new());
+        tasks.follow(&catalog, &[]);
+        assert!(tasks.offered.is_empty() && tasks.policies.is_empty());
+    }
+
+    #[test]
     fn a_task_over_its_budget_is_left_out_until_it_recovers() {
         let all = BTreeMap::from([(key("a"), 1), (key("b"), 2), (key("c"), 3)]);
-        let mut tasks =
-            Claimable { offered: Arc::new(all.clone()), policies: Arc::default(), left_out: BTreeMap::new() };
+        let (offered, policies) = (Arc::new(all.clone()), Arc::default());
+        let mut tasks = Claimable { offered, policies, left_out: BTreeMap::new(), seen: 0 };
         let mut offered = |over: &[&str]| {
             tasks.exclude(&over.iter().map(|text| key(text)).collect());
             tasks.offered.iter().map(|(key, most)| format!("{key} {most}")).collect::<Vec<_>>().join(", ")

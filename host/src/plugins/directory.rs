@@ -18,16 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{debug, info, warn};
 
 use crate::plugins::loading::{Loading, Next};
+use crate::plugins::ranking::Ranking;
 use crate::plugins::registry::{Registry, Version};
 use crate::plugins::retries::Retries;
 use crate::plugins::separation::Separation;
 use crate::plugins::settling::{SETTLE, Settling};
 use crate::plugins::sink::Sink;
-use crate::plugins::source::{Files, Listing, QUIET, Rejected, Source, list};
+use crate::plugins::source::{Defined, Files, Listing, QUIET, Rejected, Source, list};
 use crate::plugins::watching::Watching;
 use sexton_domain::lengths;
 use sexton_domain::task::Name;
-use sexton_domain::time::Clock;
+use sexton_domain::time::{Clock, Timestamp};
 use sexton_runtime::runtime::Runtime;
 use sexton_system::harmless;
 use sexton_system::supervisor::{Panic, Supervisor, rests, works};
@@ -59,6 +60,8 @@ pub struct Directory {
     again: Retries,
     /// The loads under way. A result is `None` if the files changed while they were loaded.
     loading: Loading<Option<LoadResult>>,
+    /// Finds out which of them are needed first.
+    ranking: Ranking,
     /// The loaded plugins that are not in use yet, and the instant at which the first of them has waited long enough
     /// for others.
     gathered: Vec<(String, LoadResult)>,
@@ -105,6 +108,8 @@ impl Directory {
     }
 
     fn of(source: Source, sink: Sink, clock: Arc<dyn Clock>, settle: Duration) -> Self {
+        // One more than are compiled at once has been read and waits, so that no compiler does.
+        let loading = Loading::new(source.runtime.loads_at_once() + 1);
         Self {
             source,
             sink,
@@ -114,7 +119,8 @@ impl Directory {
             seen: BTreeMap::new(),
             settling: Settling::after(settle),
             again: Retries::default(),
-            loading: Loading::new(),
+            loading,
+            ranking: Ranking::new(),
             gathered: Vec::new(),
             gathered_until: Instant::now(),
             unreadable: false,
@@ -187,8 +193,11 @@ impl Directory {
     async fn load_until(&mut self, pause: impl Future<Output = ()>) {
         let mut pause = pin!(pause);
         loop {
+            let hold = self.ranking.holds_until();
             tokio::select! {
-                next = self.loading.next() => match next {
+                (name, due) = self.ranking.next() => self.rank(&name, due),
+                () = tokio::time::sleep_until(hold.unwrap_or_else(Instant::now).into()), if hold.is_some() => {}
+                next = self.loading.next(), if hold.is_none() => match next {
                     Next::Turn(name, turn) => self.begin(name, turn),
                     Next::Loaded(name, brought) => self.settle(name, brought.unwrap_or_else(|panic| Some(Err(broken(&panic))))),
                 },
@@ -220,7 +229,7 @@ impl Directory {
         self.warn_misnamed(misnamed);
         self.sink.there(&self.source.tenant, now_there.keys());
         let names: BTreeSet<String> = self.seen.keys().chain(now_there.keys()).cloned().collect();
-        let mut gone = Vec::new();
+        let (mut gone, mut queued) = (Vec::new(), Vec::new());
         for name in names {
             let files = now_there.get(&name).copied().unwrap_or_default();
             let before = self.seen.get(&name).copied().unwrap_or_default();
@@ -229,11 +238,14 @@ impl Directory {
             } else if files.is_nothing() {
                 gone.push(name);
             } else if before != files {
+                queued.push((name.clone(), files));
                 self.changed(name, before, files);
             } else if self.again.is_due(&name, Instant::now()) {
+                queued.push((name.clone(), files));
                 self.loading.add(name, files.size());
             }
         }
+        self.ranking.begin(&self.source, queued, self.clock.now());
         self.remove_plugins(&gone);
         unsettled
     }
@@ -263,6 +275,7 @@ impl Directory {
     fn remove_plugins(&mut self, gone: &[String]) {
         for name in gone {
             self.loading.give_up(name);
+            self.ranking.forget(name);
             self.seen.remove(name);
             self.again.forget(name);
         }
@@ -282,9 +295,17 @@ impl Directory {
         }
     }
 
+    /// Moves a plugin to its place among those that wait to be loaded.
+    fn rank(&mut self, name: &str, due: Timestamp) {
+        if !self.loading.rank(name, due) {
+            self.ranking.forget(name);
+        }
+    }
+
     fn begin(&mut self, name: String, turn: OwnedSemaphorePermit) {
         let Some(files) = self.seen.get(&name).copied() else { return };
-        let load = load(self.source.clone(), name.clone(), files);
+        let (due, defined) = self.ranking.take(&name, files);
+        let load = load(self.source.clone(), name.clone(), files, due, defined);
         self.loading.begin(name, turn, load);
     }
 
@@ -343,11 +364,17 @@ fn broken(panic: &Panic) -> Rejected {
     Rejected::for_now(format!("the host panicked while it loaded it: {panic}"))
 }
 
-/// Loads a plugin from these files. Returns `None` if the files have changed in that time, because parts of both
-/// versions may have been read.
-async fn load(source: Source, name: String, files: Files) -> Option<LoadResult> {
+/// Loads a plugin from these files, which is needed at `due`; `defined` is what its manifest defines, if it was read.
+/// Returns `None` if the files have changed in that time, because parts of both versions may have been read.
+async fn load(
+    source: Source,
+    name: String,
+    files: Files,
+    due: Timestamp,
+    defined: Option<Defined>,
+) -> Option<LoadResult> {
     debug!(plugin = name, "Loading plugin `{}`", harmless::line(&name));
-    let version = Box::pin(source.version(&name, files)).await;
+    let version = Box::pin(source.version(&name, files, due, defined)).await;
     if Name::new(&name).is_err() {
         return Some(version); // nothing of it was read, and its file may have a name that is no text
     }

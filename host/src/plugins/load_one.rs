@@ -43,7 +43,7 @@ pub async fn load(
     let tenant = Name::default_tenant();
     let (below, runtime) = (directory.clone(), Arc::clone(runtime));
     let source = Source { directory, below, runtime, tenant: tenant.clone(), max_component };
-    let mut version = source.version(name, files).await.map_err(|rejected| rejected.reason)?;
+    let mut version = source.version(name, files, now, None).await.map_err(|rejected| rejected.reason)?;
     if let Some(unknown) = only.iter().find(|wanted| !version.tasks.iter().any(|task| task.task.key.task == **wanted)) {
         let known: Vec<_> = version.tasks.iter().map(|task| format!("`{}`", task.task.key.task)).collect();
         return Err(format!("`{shown}` has no task `{unknown}`; it has {}", known.join(", ")));

@@ -1,4 +1,5 @@
-//! Queues and runs loads of plugins: a few at once, small ones first, so that no plugin waits for one that takes long.
+//! Queues and runs loads of plugins: a few at once, those first that are needed first, and of these the small ones, so
+//! that no plugin waits for one that takes long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -8,10 +9,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::plugins::ranking::Rank;
+use sexton_domain::time::Timestamp;
 use sexton_system::supervisor::{Panic, caught};
-
-/// The number of plugins that are read and loaded at once. Compiling one takes a core.
-const LOADING: usize = 2;
 
 /// The time that a load is waited for before the next one begins beside it. The runtime has a slot for long
 /// compilations.
@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The loads of one directory, by the plugins' names. `L` is the result of a load.
 #[derive(Debug)]
 pub(super) struct Loading<L> {
-    /// The queue, by size and name: small plugins load fast and are soon in use.
-    waiting: BTreeSet<(u64, String)>,
+    /// The queue, by rank and name.
+    waiting: BTreeSet<(Rank, String)>,
     turns: Arc<Semaphore>,
     under_way: JoinSet<(String, Result<L, Panic>)>,
     by_name: BTreeMap<String, Load>,
@@ -30,8 +30,8 @@ pub(super) struct Loading<L> {
 
 #[derive(Debug)]
 enum Load {
-    /// In the queue, under this size.
-    Waiting(u64),
+    /// In the queue, under this rank.
+    Waiting(Rank),
     /// Running, with the handle that aborts it.
     UnderWay(AbortHandle),
 }
@@ -46,28 +46,40 @@ pub(super) enum Next<L> {
 }
 
 impl<L: Send + 'static> Loading<L> {
-    pub(super) fn new() -> Self {
-        Self::with_patience(PATIENCE)
+    /// Creates an empty queue, from which `at_once` plugins are read and loaded at once.
+    pub(super) fn new(at_once: usize) -> Self {
+        Self::with_patience(at_once, PATIENCE)
     }
 
-    fn with_patience(patience: Duration) -> Self {
+    fn with_patience(at_once: usize, patience: Duration) -> Self {
         let (waiting, under_way, by_name) = Default::default();
-        Self { waiting, turns: Arc::new(Semaphore::new(LOADING)), under_way, by_name, patience }
+        Self { waiting, turns: Arc::new(Semaphore::new(at_once)), under_way, by_name, patience }
     }
 
-    /// Queues a load of `plugin`, of about `size` bytes. A load of it that is already under way is aborted, because the
-    /// files have changed.
+    /// Queues a load of `plugin`, of about `size` bytes, behind those that are known to be needed. A load of it that is
+    /// already under way is aborted, because the files have changed.
     pub(super) fn add(&mut self, plugin: String, size: u64) {
         self.give_up(&plugin);
-        self.waiting.insert((size, plugin.clone()));
-        self.by_name.insert(plugin, Load::Waiting(size));
+        let rank = Rank::of_size(size);
+        self.waiting.insert((rank, plugin.clone()));
+        self.by_name.insert(plugin, Load::Waiting(rank));
+    }
+
+    /// Moves `plugin` to its place by the instant at which it is needed. Returns whether it is in the queue.
+    pub(super) fn rank(&mut self, plugin: &str, due: Timestamp) -> bool {
+        let Some(Load::Waiting(rank)) = self.by_name.get_mut(plugin) else { return false };
+        let (before, plugin) = (*rank, plugin.to_owned());
+        *rank = rank.needed_at(due);
+        let after = *rank;
+        let Some((_, plugin)) = self.waiting.take(&(before, plugin)) else { return false };
+        self.waiting.insert((after, plugin))
     }
 
     /// Removes `plugin` from the queue, or aborts its load.
     pub(super) fn give_up(&mut self, plugin: &str) {
         match self.by_name.remove_entry(plugin) {
-            Some((plugin, Load::Waiting(size))) => {
-                self.waiting.remove(&(size, plugin));
+            Some((plugin, Load::Waiting(rank))) => {
+                self.waiting.remove(&(rank, plugin));
             }
             Some((_, Load::UnderWay(load))) => load.abort(),
             None => {}
@@ -137,7 +149,7 @@ mod tests {
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
 
-    use super::{Duration, Loading, Next};
+    use super::{Duration, Loading, Next, Timestamp};
 
     /// Begins the next plugin, whose load lasts until the test sends a result.
     async fn begin(loading: &mut Loading<u32>) -> (String, oneshot::Sender<u32>) {
@@ -149,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn small_ones_go_first_and_two_at_once() {
-        let mut loading = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading = Loading::with_patience(2, Duration::from_secs(3600));
         for (plugin, size) in [("large", 9), ("small", 1), ("other", 5)] {
             loading.add(plugin.into(), size);
         }
@@ -165,8 +177,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn those_that_are_needed_first_go_first_whatever_their_size() {
+        let mut loading: Loading<u32> = Loading::with_patience(2, Duration::from_secs(3600));
+        for (plugin, size) in [("later", 2), ("never", 1), ("now", 9), ("small-now", 3), ("gone", 1)] {
+            loading.add(plugin.into(), size);
+        }
+        let ranked = [("later", 20), ("now", 10), ("small-now", 10), ("gone", 5)];
+        let in_queue = ranked.map(|(plugin, due)| loading.rank(plugin, Timestamp::from_millis(due)));
+        loading.give_up("gone");
+
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let Next::Turn(plugin, _turn) = loading.next().await else { panic!("none is loaded") };
+            order.push(plugin);
+        }
+
+        assert_eq!(order, ["small-now", "now", "later", "never"]);
+        assert_eq!(in_queue, [true; 4]);
+        assert!(!loading.rank("later", Timestamp::from_millis(1)), "its turn has come");
+    }
+
+    #[tokio::test]
     async fn those_that_take_long_let_others_pass() {
-        let mut loading = Loading::with_patience(Duration::ZERO);
+        let mut loading = Loading::with_patience(2, Duration::ZERO);
         for (plugin, size) in [("bomb", 1), ("bang", 2), ("good", 3)] {
             loading.add(plugin.into(), size);
         }
@@ -184,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_result_of_an_aborted_load_is_not_used() {
-        let mut loading = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading = Loading::with_patience(2, Duration::from_secs(3600));
         loading.add("it".into(), 1);
         let (_, old) = begin(&mut loading).await;
         // The load ended before it was aborted, and its result was not yet read.
@@ -205,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_load_that_panics_ends_with_that_panic() {
-        let mut loading: Loading<u32> = Loading::with_patience(Duration::from_secs(3600));
+        let mut loading: Loading<u32> = Loading::with_patience(2, Duration::from_secs(3600));
         loading.add("bad".into(), 1);
         let Next::Turn(plugin, turn) = loading.next().await else { panic!("nothing is loaded yet") };
         loading.begin(plugin, turn, async { panic!("a fault of the host") });

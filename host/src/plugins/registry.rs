@@ -93,6 +93,13 @@ pub(super) struct Remarks {
     pub(super) not_here: Option<String>,
 }
 
+impl Remarks {
+    /// Returns the reason why the files of the plugin are not used, if they are not.
+    fn reason(&self) -> Option<&String> {
+        self.not_published.as_ref().or(self.not_here.as_ref())
+    }
+}
+
 /// The plugins of one tenant, by name.
 type Plugins = BTreeMap<String, Plugin>;
 
@@ -133,14 +140,33 @@ impl Registry {
 
     /// Returns all plugins, by tenant and name.
     pub fn list(&self) -> Vec<PluginInfo> {
-        let tenants = self.plugins();
-        let all = tenants.iter().flat_map(|(tenant, plugins)| plugins.iter().map(move |plugin| (tenant, plugin)));
-        let mut known: BTreeMap<(Name, String), PluginInfo> =
-            all.map(|(tenant, (name, plugin))| ((tenant.clone(), name.clone()), plugin.info(tenant, name))).collect();
-        for (key, said) in self.remarks().iter() {
-            let reason = said.not_published.as_ref().or(said.not_here.as_ref());
-            if reason.is_none() && !known.contains_key(key) {
-                continue; // it is being loaded
+        self.infos(|_, _| true)
+    }
+
+    /// Returns the plugins of `tenant` whose files are not used, by name. The names of tasks, of which there may be a
+    /// hundred thousand, are read of these alone.
+    pub fn not_used(&self, tenant: &Name) -> Vec<PluginInfo> {
+        self.infos(|of, is_used| of == tenant && !is_used)
+    }
+
+    /// Returns the plugins that are `wanted` by their tenant, and by whether their files are used.
+    fn infos(&self, wanted: impl Fn(&Name, bool) -> bool) -> Vec<PluginInfo> {
+        let (tenants, remarks) = (self.plugins(), self.remarks());
+        let mut known: BTreeMap<(Name, String), PluginInfo> = BTreeMap::new();
+        for (tenant, plugins) in tenants.iter() {
+            for (name, plugin) in plugins {
+                let key = (tenant.clone(), name.clone());
+                let said = remarks.get(&key).and_then(Remarks::reason);
+                if wanted(tenant, plugin.quarantine.is_none() && said.is_none()) {
+                    known.insert(key, plugin.info(tenant, name));
+                }
+            }
+        }
+        for (key, said) in remarks.iter() {
+            let reason = said.reason();
+            let is_wanted = reason.is_some() && wanted(&key.0, false);
+            if !is_wanted && !known.contains_key(key) {
+                continue; // it is being loaded, or of no interest
             }
             let info = known.entry(key.clone()).or_insert_with(|| Plugin::default().info(&key.0, &key.1));
             info.published_by.clone_from(&said.published_by);
@@ -300,7 +326,7 @@ impl Registry {
 
     /// Reports changes to the catalog. The lock of the plugins is held, so a plugin that is listed as in use is in use,
     /// and a task that is in the catalog is ready.
-    fn tell(&self, mut changes: Changes) {
+    fn tell(&self, changes: Changes) {
         if changes.put.is_empty() && changes.gone.is_empty() {
             return;
         }
@@ -314,10 +340,7 @@ impl Registry {
                 }
             });
         }
-        self.catalog.change(|tasks| {
-            changes.gone.iter().for_each(|gone| drop(tasks.remove(gone)));
-            tasks.append(&mut changes.put);
-        });
+        self.catalog.update(&changes.gone, changes.put);
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Publishing {
     bad: BTreeMap<String, String>,
     /// The good plugin that has each task or chain.
     taken: BTreeMap<TaskKey, String>,
+    /// The tasks and chains of each good plugin.
+    keys: BTreeMap<String, Vec<TaskKey>>,
     looked: bool,
 }
 
@@ -128,7 +130,8 @@ impl Sink {
 
 impl Publishing {
     pub(super) fn new(registry: Arc<Registry>, told: UnboundedSender<(Name, DirectoryEvent)>) -> Self {
-        Self { registry, told, bad: BTreeMap::new(), taken: BTreeMap::new(), looked: false }
+        let (bad, taken, keys) = Default::default();
+        Self { registry, told, bad, taken, keys, looked: false }
     }
 
     /// Returns whether another plugin is in its way.
@@ -144,7 +147,9 @@ impl Publishing {
         match version {
             Ok(version) => {
                 self.forget(name);
-                self.taken.extend(version.keys().map(|key| (key.clone(), name.to_owned())));
+                let keys: Vec<TaskKey> = version.keys().cloned().collect();
+                self.taken.extend(keys.iter().map(|key| (key.clone(), name.to_owned())));
+                self.keys.insert(name.to_owned(), keys);
                 let digest = version.component.digest().to_owned();
                 self.tell(
                     tenant,
@@ -175,7 +180,9 @@ impl Publishing {
 
     fn forget(&mut self, name: &str) {
         self.bad.remove(name);
-        self.taken.retain(|_, plugin| plugin != name);
+        for key in self.keys.remove(name).into_iter().flatten() {
+            self.taken.remove(&key);
+        }
     }
 
     fn tell(&self, tenant: &Name, dropped: DirectoryEvent) {

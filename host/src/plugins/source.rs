@@ -12,6 +12,7 @@ use crate::plugins::manifest::Manifest;
 use crate::plugins::registry::{Ready, Version};
 use sexton_domain::schedule::Chain;
 use sexton_domain::task::{Name, Task};
+use sexton_domain::time::Timestamp;
 use sexton_runtime::runtime::Runtime;
 use sexton_system::regular_file;
 
@@ -184,16 +185,26 @@ impl Rejected {
     }
 }
 
-/// The contents of a manifest, and its text.
-type Defined = (String, Vec<Arc<Task>>, Vec<Arc<Chain>>);
+/// The text of a manifest, and its contents.
+pub(super) type Defined = (String, Vec<Arc<Task>>, Vec<Arc<Chain>>);
 
 impl Source {
-    /// Reads, checks, compiles and links a plugin. The error is the reason to show.
-    pub(super) async fn version(&self, name: &str, files: Files) -> Result<Version, Rejected> {
+    /// Reads, checks, compiles and links a plugin that is needed at `due`. `defined` is what its manifest was found to
+    /// define, if it was read. The error is the reason to show.
+    pub(super) async fn version(
+        &self,
+        name: &str,
+        files: Files,
+        due: Timestamp,
+        defined: Option<Defined>,
+    ) -> Result<Version, Rejected> {
         let plugin = Name::new(name).map_err(|error| format!("{error}; rename the file"))?;
         let this = self.clone();
-        // Reading a large manifest takes as long as many requests to the API.
-        let (manifest, tasks, chains) = run_blocking(move || this.define(&plugin, files.manifest.is_some())).await??;
+        let (manifest, tasks, chains) = match defined {
+            Some(defined) => defined,
+            // Reading a large manifest takes as long as many requests to the API.
+            None => run_blocking(move || this.define(&plugin, files.manifest.is_some())).await??,
+        };
         if files.component.is_none() {
             let misnamed = super::inspect::misnamed(&self.directory.join(format!("{name}.toml")));
             let rename = misnamed.map(|other| format!("; rename `{other}`")).unwrap_or_default();
@@ -203,7 +214,7 @@ impl Source {
         let wasm = run_blocking(move || this.read(&file, this.max_component)).await??;
         let component = self
             .runtime
-            .load(wasm)
+            .load_by(wasm, due)
             .await
             .map_err(|error| Rejected { reason: format!("{name}.wasm: {error}"), for_now: error.is_temporary() })?;
         let (runtime, linked) = (Arc::clone(&self.runtime), Arc::clone(&component));
@@ -214,6 +225,11 @@ impl Source {
             Ok::<Vec<Ready>, Rejected>(ready.collect())
         });
         Ok(Version { component, manifest, tasks: tasks.await??, chains })
+    }
+
+    /// Returns what a plugin with these files defines; `None` if something is wrong with its name or its manifest.
+    pub(super) fn defined(&self, name: &str, files: Files) -> Option<Defined> {
+        self.define(&Name::new(name).ok()?, files.manifest.is_some()).ok()
     }
 
     /// Reads the manifest of `plugin`, if it has one.

@@ -81,6 +81,7 @@ macro_rules! promises {
                 the_tenant_with_the_fewest_runs_goes_first
                 a_place_that_one_task_does_not_need_goes_to_another
                 the_tasks_that_wait_longest_come_first
+                a_claim_among_many_tasks_takes_what_is_due_and_tells_when_the_next_is
                 runs_are_claimed_earliest_first
                 tasks_outside_the_request_are_left_alone
                 a_paused_task_is_left_alone_until_it_is_resumed
@@ -183,7 +184,8 @@ macro_rules! promises {
             }
             history {
                 runs_are_listed_newest_first
-                one_call_returns_the_latest_run_of_every_task_of_a_tenant
+                runs_of_a_tenant_are_listed_although_another_has_made_many_since
+                one_call_returns_the_latest_runs_of_several_tasks
                 waiting_and_never_started_runs_do_not_hide_the_latest_run_that_began
                 runs_are_counted_by_state
                 the_latest_success_is_that_of_the_run_that_ended_last

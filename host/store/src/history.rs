@@ -106,8 +106,9 @@ pub trait History: Send + Sync {
     /// Returns runs, newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
 
-    /// Returns the latest runs of each task of a tenant that has any, or of `task` alone.
-    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>>;
+    /// Returns the latest runs of those of `tasks` that have any. The cost depends on the number of `tasks` alone, not
+    /// on how many there are besides.
+    async fn latest_runs(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, LatestRuns>>;
 
     /// Returns one run.
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>>;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::RunInfo;
-use sexton_domain::task::Name;
+use sexton_domain::task::TaskKey;
 
 /// The run of a task that began last, and the run that waits beside it.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +17,14 @@ pub struct LatestRuns {
 
 impl LatestRuns {
     /// Groups runs by task.
-    pub(super) fn of(begun: Vec<RunInfo>, waiting: Vec<RunInfo>) -> BTreeMap<Name, Self> {
-        let mut all = BTreeMap::<Name, Self>::new();
+    pub(super) fn of(begun: Vec<RunInfo>, waiting: Vec<RunInfo>) -> BTreeMap<TaskKey, Self> {
+        let mut all = BTreeMap::<TaskKey, Self>::new();
         for run in begun {
-            let task = run.task.task.clone();
+            let task = run.task.clone();
             all.entry(task).or_default().begun = Some(run);
         }
         for run in waiting {
-            let task = run.task.task.clone();
+            let task = run.task.clone();
             all.entry(task).or_default().waiting = Some(run);
         }
         all

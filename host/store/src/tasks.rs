@@ -4,7 +4,7 @@ use crate::Result;
 use async_trait::async_trait;
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::supervision::{Pause, Standing};
-use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -31,15 +31,16 @@ pub struct TaskState {
 /// Keeps the states of tasks, and their pauses.
 #[async_trait]
 pub trait Tasks: Send + Sync {
-    /// Returns the states of all tasks that have one. A scheduler reads them when it starts; the two methods below are
-    /// for one task or one tenant.
+    /// Returns the states of all tasks that have one, for a look at everything. The two methods below are for the
+    /// tasks that a caller knows.
     async fn task_states(&self) -> Result<BTreeMap<TaskKey, TaskState>>;
 
     /// Returns the state of one task; `None` if nothing was ever recorded about its schedule, pauses and failures.
     async fn task_state(&self, task: TaskKey) -> Result<Option<TaskState>>;
 
-    /// Returns the states of the tasks of one tenant that have one.
-    async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>>;
+    /// Returns the states of those of `tasks` that have one. The cost depends on the number of `tasks` alone, not on
+    /// how many there are besides.
+    async fn task_states_of(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, TaskState>>;
 
     /// Pauses a task, or all tasks of a tenant, or all tasks, including later ones. An existing pause keeps its start;
     /// a `why`, which is for people, replaces the earlier one.

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod fixtures;
 pub mod folder;
+pub mod peer;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -38,6 +38,11 @@ impl Name {
         Self("default".into())
     }
 
+    /// Returns the name that comes before all others in their order.
+    pub fn least() -> Self {
+        Self("0".into())
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -17,7 +17,8 @@ use sexton_domain::task::{Grants, Task};
 use super::components::Component;
 use super::filesystem::GuestFilesystem;
 use super::guest::Guest;
-use super::kinds::{Kind, Start};
+use super::in_use::InUse;
+use super::kinds::{Kind, Start, Startable};
 use super::lanes::SPINS;
 #[cfg(unix)]
 use super::listing;
@@ -102,13 +103,23 @@ fn shape(grants: &Grants) -> Shape {
     imports::all::<Guest>().iter().map(|capability| capability.is_granted(grants)).collect()
 }
 
+/// Components that are linked and in use, by digest and shape.
+pub(super) type Linked = InUse<(Arc<str>, Shape), dyn Startable<Guest>>;
+
 /// Links a component for tasks, once for all that have the same grants.
 pub(super) struct Linking<'a> {
     engine: &'a wasmtime::Engine,
     max_memory: u64,
     virtual_time: bool,
     component: &'a Component,
-    linked: HashMap<Shape, Start<Guest>>,
+    /// The digest of the component, of which all that is prepared has the same copy.
+    digest: Arc<str>,
+    /// Whether the guest can be told that it must end.
+    heeds: bool,
+    /// The components that are linked for this or other plugins.
+    linked: &'a Linked,
+    /// The components that are linked for this plugin, which keeps them in use.
+    own: HashMap<Shape, Start<Guest>>,
 }
 
 impl<'a> Linking<'a> {
@@ -118,8 +129,11 @@ impl<'a> Linking<'a> {
         max_memory: u64,
         virtual_time: bool,
         component: &'a Component,
+        linked: &'a Linked,
     ) -> Self {
-        Self { engine, max_memory, virtual_time, component, linked: HashMap::new() }
+        let heeds = component.imports().iter().any(|import| import.starts_with("sexton:task/cancellation@"));
+        let digest = Arc::from(component.digest());
+        Self { engine, max_memory, virtual_time, component, digest, heeds, linked, own: HashMap::new() }
     }
 
     /// Links the component for `task`.
@@ -130,11 +144,11 @@ impl<'a> Linking<'a> {
     /// `task` is given more memory than this host allows.
     pub(super) fn prepare(&mut self, task: &Task) -> Result<Prepared, Refusal> {
         let shape = shape(&task.grants);
-        let start = match self.linked.get(&shape) {
+        let start = match self.own.get(&shape) {
             Some(start) => start.clone(),
             None => {
-                let start = self.link(task)?;
-                self.linked.insert(shape, start.clone());
+                let start = self.start(task, &shape)?;
+                self.own.insert(shape, start.clone());
                 start
             }
         };
@@ -144,11 +158,20 @@ impl<'a> Linking<'a> {
                 task.limits.memory, self.max_memory
             )));
         }
-        let imports = self.component.imports();
-        let heeds = imports.iter().any(|import| import.starts_with("sexton:task/cancellation@"));
-        let (kind, digest) = (self.component.kind(), Arc::from(self.component.digest()));
-        let instances = self.component.instances();
+        let (kind, instances) = (self.component.kind(), self.component.instances());
+        let (digest, heeds) = (Arc::clone(&self.digest), self.heeds);
         Ok(Prepared { kind, digest, heeds, instances, start, hog: AtomicBool::new(false) })
+    }
+
+    /// Finds the component linked for another plugin, or links it.
+    fn start(&self, task: &Task, shape: &Shape) -> Result<Start<Guest>, Refusal> {
+        let key = (Arc::clone(&self.digest), shape.clone());
+        if let Some(start) = self.linked.get(&key) {
+            return Ok(start);
+        }
+        let start = self.link(task)?;
+        self.linked.put(key, &start);
+        Ok(start)
     }
 
     fn link(&self, task: &Task) -> Result<Start<Guest>, Refusal> {

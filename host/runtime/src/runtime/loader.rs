@@ -2,7 +2,8 @@
 //!
 //! A component that takes long lets others pass. Each is first compiled for a moment only; if that was not enough, it
 //! gets another turn with all the allowed time, but one thread always remains for components that compile quickly. So a
-//! directory full of components that never finish compiling delays the others by moments.
+//! directory full of components that never finish compiling delays the others by moments. Of those that wait, the one
+//! that is needed first is next.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
@@ -13,14 +14,17 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use super::code_cache::CodeCache;
+use super::compiler::instances::Compiled;
 use super::compiler::{Apart, Failure, instances, names};
 use super::components::{self, Component, LoadError, look};
+use super::in_use::InUse;
 use super::lanes::lower_priority;
 use super::wording;
 use super::{RuntimeConfig, RuntimeError};
+use sexton_domain::time::Timestamp;
 use sexton_system::supervisor::{AfterPanic, Supervisor};
 
-type Answer = tokio::sync::oneshot::Sender<Result<Component, LoadError>>;
+type Answer = tokio::sync::oneshot::Sender<Result<Arc<Component>, LoadError>>;
 
 /// The most threads that load, and children that compile. More would compile a directory of plugins sooner after an
 /// upgrade, but a large component takes hundreds of megabytes while it is compiled.
@@ -38,6 +42,7 @@ const REMEMBERED: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Loader {
     shared: Arc<Shared>,
+    threads: usize,
     max_component: u64,
 }
 
@@ -49,6 +54,8 @@ struct Shared {
     apart: Option<Arc<Apart>>,
     /// Components that did not compile at once, by digest.
     known: Mutex<HashMap<String, Known>>,
+    /// Components in use.
+    loaded: InUse<String, Component>,
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -64,8 +71,9 @@ enum Known {
 /// The components that wait to be loaded.
 #[derive(Debug, Default)]
 struct Queue {
-    /// New components, smallest first: by size, then by a number.
-    fresh: BTreeMap<(usize, u64), (Vec<u8>, Answer)>,
+    /// New components, those first that are needed first, and of these the smallest: by instant, by size, and then by a
+    /// number.
+    fresh: BTreeMap<(Timestamp, usize, u64), (Vec<u8>, Answer)>,
     /// Components that take long, first come first served.
     slow: VecDeque<(Source, Answer)>,
     numbers: u64,
@@ -92,8 +100,8 @@ impl Loader {
         config: &RuntimeConfig,
     ) -> Result<Self, RuntimeError> {
         let cache = CodeCache::open(config.code_cache.clone(), &engine)?;
-        let (known, queue, changed) = Default::default();
-        let shared = Arc::new(Shared { engine, cache, apart, known, queue, changed });
+        let (known, loaded, queue, changed) = Default::default();
+        let shared = Arc::new(Shared { engine, cache, apart, known, loaded, queue, changed });
         let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(2, MOST_THREADS);
         for n in 0..threads {
             let shared = Arc::clone(&shared);
@@ -102,19 +110,25 @@ impl Loader {
                 .thread(&format!("sexton-load-{n}"), AfterPanic::Again, move || shared.work(with_slow))
                 .map_err(RuntimeError::Thread)?;
         }
-        Ok(Self { shared, max_component: config.max_component })
+        Ok(Self { shared, threads, max_component: config.max_component })
     }
 
-    /// Loads a component from the bytes of its file. Dropping the future gives up.
-    pub(super) async fn load(&self, wasm: Vec<u8>) -> Result<Arc<Component>, LoadError> {
+    /// Returns the number of its threads.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Loads a component from the bytes of its file, before those that are needed later than `due`. Dropping the future
+    /// gives up.
+    pub(super) async fn load(&self, wasm: Vec<u8>, due: Timestamp) -> Result<Arc<Component>, LoadError> {
         look(&wasm, self.max_component)?;
         let (answer, loaded) = tokio::sync::oneshot::channel();
         self.shared.put(|queue| {
             queue.numbers += 1;
-            queue.fresh.insert((wasm.len(), queue.numbers), (wasm, answer));
+            queue.fresh.insert((due, wasm.len(), queue.numbers), (wasm, answer));
         });
         // There is no answer if the runtime is gone or a thread panicked.
-        loaded.await.map_err(|_| LoadError::Stopped)?.map(Arc::new)
+        loaded.await.map_err(|_| LoadError::Stopped)?
     }
 }
 
@@ -177,8 +191,11 @@ impl Shared {
             return reply(answer, Err(error));
         }
         self.cache.keep_source(&digest, &wasm);
+        if let Some(component) = self.loaded.get(digest.as_str()) {
+            return reply(answer, Ok(component));
+        }
         if let Some(compiled) = catch_panic(|| Ok(self.cache.find(&self.engine, &digest))).unwrap_or_default() {
-            return reply(answer, Component::of(&self.engine, compiled, digest, size));
+            return reply(answer, self.component(compiled, digest, size));
         }
         let Some(apart) = &self.apart else {
             return reply(answer, self.compile_here(&digest, &wasm));
@@ -213,7 +230,7 @@ impl Shared {
         let Source { digest, size, .. } = &source;
         tracing::debug!(digest, size, took = ?start.elapsed(), ok = compiled.is_ok(), "Compiled a component");
         let error = match compiled {
-            Ok(compiled) => return reply(answer, Component::of(&self.engine, compiled, source.digest, source.size)),
+            Ok(compiled) => return reply(answer, self.component(compiled, source.digest, source.size)),
             Err(Failure::Unwanted) => return,
             Err(Failure::TurnOver) => {
                 self.remember(&source.digest, Known::Slow);
@@ -229,7 +246,7 @@ impl Shared {
     }
 
     /// Compiles a trusted component in this process.
-    fn compile_here(&self, digest: &str, wasm: &[u8]) -> Result<Component, LoadError> {
+    fn compile_here(&self, digest: &str, wasm: &[u8]) -> Result<Arc<Component>, LoadError> {
         let compile = |mut code: File| {
             let invalid = |error| Failure::Error(LoadError::Invalid(wording::of_error(&error)));
             let wasm = names::without_endless(wasm.into());
@@ -237,12 +254,19 @@ impl Shared {
             io::Write::write_all(&mut code, &compiled).map_err(|error| Failure::NoRoom(error.to_string()))
         };
         match catch_panic(|| self.cache.keep(&self.engine, digest, compile)) {
-            Ok(compiled) => Component::of(&self.engine, compiled, digest.to_owned(), wasm.len() as u64),
+            Ok(compiled) => self.component(compiled, digest.to_owned(), wasm.len() as u64),
             Err(Failure::Error(error)) => Err(error),
             Err(Failure::NoRoom(reason)) => Err(LoadError::NotCompiled(format!("cannot keep its code: {reason}"))),
             // Compiling here takes no turns; if it were given up, the file would not be at fault.
             Err(Failure::TurnOver | Failure::Unwanted) => Err(LoadError::NotCompiled("it was given up".into())),
         }
+    }
+
+    /// Checks and shares what was compiled from the `size` bytes with this digest.
+    fn component(&self, compiled: Compiled, digest: String, size: u64) -> Result<Arc<Component>, LoadError> {
+        let component = Arc::new(Component::of(&self.engine, compiled, digest, size)?);
+        self.loaded.put(component.digest().to_owned(), &component);
+        Ok(component)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -265,7 +289,7 @@ fn catch_panic<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failur
     done.unwrap_or_else(|| Err(Failure::Error(LoadError::Crashed("it panicked".into()))))
 }
 
-fn reply(answer: Answer, loaded: Result<Component, LoadError>) {
+fn reply(answer: Answer, loaded: Result<Arc<Component>, LoadError>) {
     // The caller may have gone; the compiled code is kept for the next one.
     let _ = answer.send(loaded);
 }

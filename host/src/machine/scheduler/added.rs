@@ -20,7 +20,7 @@ use sexton_domain::schedule::routes::{NoRoute, Routes};
 use sexton_domain::schedule::{AddedDue, Definition, SET_BACK};
 use sexton_domain::task::{Task, TaskKey};
 use sexton_domain::time::{Clock, Timestamp};
-use sexton_runtime::catalog::{Catalog, Tasks};
+use sexton_runtime::catalog::Catalog;
 use sexton_store::Store;
 use sexton_store::added::{DueSchedule, FireAdded, FireScheduleOutcome, LoadedSchedule, RunDefaults, ScheduleProgress};
 use sexton_system::supervisor::{rests, works};
@@ -173,10 +173,10 @@ impl AddedSchedules {
 
     /// Resumes schedules whose task is back.
     async fn wake(&self, known: &mut Known) {
-        let (tasks, routes) = (self.catalog.tasks(), self.catalog.routes());
+        let routes = self.catalog.routes();
         let (mut woken, mut looked) = (0_usize, 0_usize);
         for owner in known.timetable.resting() {
-            let slots = match task_of(known.timetable.owner(owner), &tasks, &routes) {
+            let slots = match task_of(known.timetable.owner(owner), &self.catalog, &routes) {
                 Ok(_) => known.timetable.take_resting(owner),
                 Err(_) => Vec::new(),
             };
@@ -210,8 +210,7 @@ impl AddedSchedules {
             if slots.is_empty() {
                 break;
             }
-            let (tasks, routes) = (self.catalog.tasks(), self.catalog.routes());
-            let batch = Batch::of(known, (&tasks, &routes), slots, now);
+            let batch = Batch::of(known, &self.catalog, slots, now);
             self.fire(known, batch).await;
             if Instant::now() >= ends_at {
                 return Duration::ZERO;
@@ -247,10 +246,10 @@ impl AddedSchedules {
 /// # Errors
 ///
 /// [`NoRoute`] if there is none at this moment.
-fn task_of(owner: &Owner, tasks: &Tasks, routes: &Routes) -> Result<Arc<Task>, NoRoute> {
+fn task_of(owner: &Owner, catalog: &Catalog, routes: &Routes) -> Result<Arc<Task>, NoRoute> {
     let (tenant, target) = owner;
     let key = routes.task_of(tenant, target)?;
-    tasks.get(&key).map(Arc::clone).ok_or(NoRoute::NoTask(key.task))
+    catalog.get(&key).ok_or(NoRoute::NoTask(key.task))
 }
 
 /// Schedules that fire together, and their slots.
@@ -261,9 +260,9 @@ struct Batch {
 
 impl Batch {
     /// Collects what `slots` call for. Schedules whose task is missing rest; those with nothing to do are put back.
-    fn of(known: &mut Known, catalog: (&Tasks, &Routes), slots: Vec<Slot>, now: Timestamp) -> Self {
+    fn of(known: &mut Known, catalog: &Catalog, slots: Vec<Slot>, now: Timestamp) -> Self {
         let mut batch = Self { fire: FireAdded { tasks: Vec::new(), due: Vec::new(), now }, slots: Vec::new() };
-        let (tasks, routes) = catalog;
+        let routes = catalog.routes();
         let mut places: HashMap<u32, Result<(usize, Arc<Task>), NoRoute>> = HashMap::new();
         // Many types may have one task, whose input is large perhaps.
         let mut of_tasks: HashMap<TaskKey, usize> = HashMap::new();
@@ -271,7 +270,7 @@ impl Batch {
         for slot in slots {
             let Some(timer) = known.timetable.at(slot) else { continue };
             let place = places.entry(timer.owner).or_insert_with(|| {
-                let task = task_of(known.timetable.owner(timer.owner), tasks, routes)?;
+                let task = task_of(known.timetable.owner(timer.owner), catalog, &routes)?;
                 let place = *of_tasks.entry(task.key.clone()).or_insert_with(|| {
                     let (key, input, start_within) = (task.key.clone(), task.input.clone(), task.timing.start_within);
                     batch.fire.tasks.push(RunDefaults { key, input, start_within });

@@ -18,7 +18,7 @@ use sexton_domain::schedule::{
 };
 use sexton_domain::task::{Overlap, Task, TaskKey};
 use sexton_domain::time::Timestamp;
-use sexton_runtime::catalog::Catalog;
+use sexton_runtime::catalog::{Catalog, Chains, Changed};
 use sexton_store::{self as store, Admit, Fire, FireOutcome, NewRun, RunKey, TriggerState, UpdateMemory};
 
 /// Looks that hints cause take at most this fraction of the scheduler's time: a tenth.
@@ -79,6 +79,9 @@ impl Next {
 
     /// Only the look at everything, once a second, finds out more.
     const LATER: Self = Self { at: None, ends: false };
+
+    /// The look is due.
+    const DUE: Self = Self { at: Some(Timestamp::from_millis(i64::MIN)), ends: false };
 }
 
 /// A schedule as it was read from the store.
@@ -99,6 +102,9 @@ struct Seen<'a> {
 #[derive(Debug, Default)]
 pub struct Reacting {
     schedules: BTreeMap<TaskKey, (Schedule, Next)>,
+    /// The number of the change of the catalog up to which the schedules are known, and its chains then.
+    seen: Option<u64>,
+    chains: Chains,
     /// The awaited tasks with `overlap = "replace"`, in the version that was known last.
     versions: BTreeMap<TaskKey, Arc<Task>>,
     /// The awaited tasks that have a new version since. Runs of the old version must make way.
@@ -110,28 +116,62 @@ pub struct Reacting {
 }
 
 impl Reacting {
-    /// Takes over the schedules of the catalog.
+    /// Takes over the schedules of the catalog that have changed since the last call. The cost depends on the number of
+    /// tasks that have changed, and of chains.
     pub(super) fn learn(&mut self, catalog: &Catalog) {
-        let (tasks, chains) = (catalog.tasks(), catalog.chains());
-        let of_tasks = tasks.values().filter_map(|task| Some((task.key.clone(), Schedule::of(task)?)));
-        let of_chains = chains.values().map(|chain| (chain.key.clone(), Schedule::Chain(Arc::clone(chain))));
-        self.schedules = of_tasks.chain(of_chains).map(|(key, schedule)| (key, (schedule, Next::LATER))).collect();
-        self.polled = None;
-        let mut awaited: BTreeSet<TaskKey> = BTreeSet::new();
-        for (schedule, _) in self.schedules.values() {
+        let (latest, changed) = catalog.changed_since(self.seen);
+        self.seen = Some(latest);
+        let changed: Vec<TaskKey> = match changed {
+            Changed::These(keys) => keys.into_iter().collect(),
+            Changed::All => {
+                self.schedules.retain(|_, (schedule, _)| matches!(schedule, Schedule::Chain(_)));
+                catalog.tasks().keys().cloned().collect()
+            }
+        };
+        let chains = catalog.chains();
+        let mut awaited = BTreeSet::new();
+        if !Arc::ptr_eq(&self.chains, &chains) {
+            self.schedules.retain(|_, (schedule, _)| !matches!(schedule, Schedule::Chain(_)));
+            for (key, chain) in &*chains {
+                self.schedules.insert(key.clone(), (Schedule::Chain(Arc::clone(chain)), Next::DUE));
+                awaited.extend((0..chain.links.len()).map(|link| chain.task(link)));
+            }
+            self.chains = chains;
+        }
+        let linked: BTreeSet<TaskKey> =
+            self.chains.values().flat_map(|chain| (0..chain.links.len()).map(|link| chain.task(link))).collect();
+        for key in changed {
+            let schedule = catalog.get(&key).and_then(|task| Schedule::of(&task));
+            if matches!(schedule, Some(Schedule::After(..))) || linked.contains(&key) {
+                awaited.insert(key.clone());
+            }
             match schedule {
-                Schedule::After(task, _) => drop(awaited.insert(task.key.clone())),
-                Schedule::Chain(chain) => awaited.extend((0..chain.links.len()).map(|link| chain.task(link))),
-                Schedule::Pace(..) => {}
+                Some(schedule) => drop(self.schedules.insert(key, (schedule, Next::DUE))),
+                None if self.chains.contains_key(&key) => {}
+                None => drop(self.schedules.remove(&key)),
             }
         }
-        for key in awaited {
-            let Some(task) = tasks.get(&key).filter(|task| task.overlap == Overlap::Replace) else { continue };
-            let before = self.versions.insert(key.clone(), Arc::clone(task));
-            if before.is_some_and(|before| !Arc::ptr_eq(&before, task)) {
-                self.renewed.insert(key);
-            }
+        awaited.iter().filter_map(|key| catalog.get(key)).for_each(|task| self.note_version(&task));
+        // A chain may have waited for a link that is there now, and what awaits a run of an old version acts at once.
+        if !self.renewed.is_empty() || awaited.iter().any(|key| linked.contains(key)) {
+            self.look_at_all();
         }
+    }
+
+    /// Notes the version of a task whose runs are awaited, if runs of an old version must make way.
+    fn note_version(&mut self, task: &Arc<Task>) {
+        if task.overlap != Overlap::Replace {
+            return;
+        }
+        let before = self.versions.insert(task.key.clone(), Arc::clone(task));
+        if before.is_some_and(|before| !Arc::ptr_eq(&before, task)) {
+            self.renewed.insert(task.key.clone());
+        }
+    }
+
+    /// Has the next look be one at everything.
+    pub(super) fn look_at_all(&mut self) {
+        self.polled = None;
     }
 
     /// Returns whether a change of a run makes a difference.

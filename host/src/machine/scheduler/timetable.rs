@@ -45,6 +45,8 @@ pub type Started = Arc<Mutex<HashSet<TaskKey>>>;
 /// All tasks, in the order of their next looks.
 #[derive(Debug, Default)]
 pub struct Timetable {
+    /// The number of the change of the catalog up to which the tasks are known.
+    pub(super) seen: Option<u64>,
     entries: HashMap<TaskKey, Entry>,
     order: BinaryHeap<Reverse<(Timestamp, TaskKey)>>,
     /// The last reading of the clock.
@@ -79,6 +81,11 @@ impl Timetable {
     /// Forgets all tasks except those that `keep` accepts.
     pub(super) fn keep(&mut self, keep: impl Fn(&TaskKey) -> bool) {
         self.entries.retain(|key, _| keep(key));
+    }
+
+    /// Forgets a task.
+    pub(super) fn forget(&mut self, key: &TaskKey) {
+        self.entries.remove(key);
     }
 
     /// Schedules a look at all tasks that follow the clock if it was set back. Otherwise they would come up only when

@@ -169,6 +169,26 @@ pub(crate) async fn the_tasks_that_wait_longest_come_first(store: Tested) {
     assert_eq!(rest.claims.len(), 38);
 }
 
+pub(crate) async fn a_claim_among_many_tasks_takes_what_is_due_and_tells_when_the_next_is(store: Tested) {
+    let texts: Vec<String> = (0..200).map(|n| format!("task-{n:03}")).collect();
+    let later = (0..).zip(&texts).map(|(n, text)| NewRun { run_at: at(1000 + n), ..new(text) });
+    enqueue(&store, later.collect()).await;
+    enqueue(&store, vec![NewRun { run_at: at(50), ..new("task-120") }]).await;
+    store.set_paused(task("task-000"), true, at(0)).await.unwrap();
+    let tasks: Vec<(&str, u32)> = texts.iter().map(|text| (text.as_str(), 1)).collect();
+
+    let early = claim(&store, &tasks, 9, 10).await;
+    let due = claim(&store, &tasks, 9, 60).await;
+    store.finish(success(due.claims[0].key).into()).await.unwrap();
+    let none = claim(&store, &tasks[2..], 9, 70).await;
+    let both = claim(&store, &tasks, 9, 1002).await;
+
+    assert_eq!((names(&early), early.next_run_at), (vec![], Some(at(50))));
+    assert_eq!(names(&due), ["task-120"]);
+    assert_eq!((names(&none), none.next_run_at), (vec![], Some(at(1002))));
+    assert_eq!(names(&both), ["task-001", "task-002"]);
+}
+
 pub(crate) async fn runs_are_claimed_earliest_first(store: Tested) {
     let due = |text, seconds| NewRun { run_at: at(seconds), ..new(text) };
     enqueue(&store, vec![due("a", 4), due("a", 1), due("b", 3), due("b", 2)]).await;

@@ -76,17 +76,43 @@ pub(crate) async fn runs_are_listed_newest_first(store: Tested) {
     assert_eq!(listed(&store, RunFilter { task: Some(name("none")), ..all() }).await, []);
 }
 
-pub(crate) async fn one_call_returns_the_latest_run_of_every_task_of_a_tenant(store: Tested) {
+pub(crate) async fn runs_of_a_tenant_are_listed_although_another_has_made_many_since(store: Tested) {
+    let of =
+        |tenant: &str, text: &str| NewRun { task: TaskKey { tenant: name(tenant), task: name(text) }, ..new(text) };
+    let early = enqueue(&store, vec![of("acme", "a"), of("acme", "b"), of("acme", "a")]).await;
+    // More than are searched before each task of the tenant is read.
+    enqueue(&store, vec![of("crowd", "a"); 600]).await;
+    let late = enqueue(&store, vec![of("acme", "b")]).await[0];
+    store.cancel(early[1], "no", at(1)).await.unwrap();
+    let page = |limit| RunFilter { tenant: Some(name("acme")), limit, ..RunFilter::default() };
+
+    assert_eq!(listed(&store, page(1)).await, [late]);
+    assert_eq!(listed(&store, page(100)).await, [late, early[2], early[1], early[0]]);
+    assert_eq!(listed(&store, RunFilter { before: Some(early[2]), ..page(1) }).await, [early[1]]);
+    for (state, expected) in [
+        (RunState::Waiting, vec![late, early[2], early[0]]),
+        (RunState::Cancelled, vec![early[1]]),
+        (RunState::Running, vec![]),
+    ] {
+        assert_eq!(listed(&store, RunFilter { state: Some(state), ..page(100) }).await, expected, "{state:?}");
+    }
+    assert_eq!(listed(&store, RunFilter { begun: true, ..page(100) }).await, []);
+    assert_eq!(listed(&store, RunFilter { tenant: Some(name("none")), ..page(100) }).await, []);
+}
+
+pub(crate) async fn one_call_returns_the_latest_runs_of_several_tasks(store: Tested) {
     let over = failed(&store, "a").await;
     let other_tenant = TaskKey { tenant: name("other"), task: name("a") };
-    let waiting = enqueue(&store, vec![new("b"), new("a"), NewRun { task: other_tenant, ..new("a") }]).await;
+    let of_other = NewRun { task: other_tenant.clone(), ..new("a") };
+    let waiting = enqueue(&store, vec![new("b"), new("a"), of_other]).await;
     let finished = succeeded(&store, "c", 1, 0).await;
     succeeded(&store, "going", 1, 0).await;
     running(&store, "going").await;
 
-    let latest = store.latest_runs(Name::default_tenant(), None).await.unwrap();
+    let asked = ["going", "a", "none", "c", "b"].map(task).to_vec();
+    let latest = store.latest_runs(asked).await.unwrap();
 
-    let told: Vec<_> = latest.iter().map(|(task, runs)| (task.as_str(), ids(runs))).collect();
+    let told: Vec<_> = latest.iter().map(|(task, runs)| (task.task.as_str(), ids(runs))).collect();
     let going = store.runs(RunFilter { task: Some(name("going")), limit: 1, ..all() }).await.unwrap()[0].id;
     assert_eq!(
         told,
@@ -97,10 +123,12 @@ pub(crate) async fn one_call_returns_the_latest_run_of_every_task_of_a_tenant(st
             ("going", (Some(going), None)),
         ]
     );
-    let of_b = store.latest_runs(Name::default_tenant(), Some(name("b"))).await.unwrap();
-    assert_eq!(of_b.keys().collect::<Vec<_>>(), [&name("b")]);
-    assert_eq!(ids(&store.latest_runs(name("other"), None).await.unwrap()[&name("a")]), (None, Some(waiting[2])));
-    assert!(store.latest_runs(name("nobody"), None).await.unwrap().is_empty());
+    let of_b = store.latest_runs(vec![task("b")]).await.unwrap();
+    assert_eq!(of_b.keys().collect::<Vec<_>>(), [&task("b")]);
+    let both = store.latest_runs(vec![other_tenant.clone(), task("a")]).await.unwrap();
+    assert_eq!(ids(&both[&other_tenant]), (None, Some(waiting[2])));
+    assert_eq!(ids(&both[&task("a")]), (Some(over), Some(waiting[1])));
+    assert!(store.latest_runs(Vec::new()).await.unwrap().is_empty());
 }
 
 fn ids(runs: &LatestRuns) -> (Option<RunId>, Option<RunId>) {
@@ -113,9 +141,9 @@ pub(crate) async fn waiting_and_never_started_runs_do_not_hide_the_latest_run_th
     let ids = enqueue(&store, vec![far.clone(), new("a"), new("a"), far]).await;
     store.cancel(ids[1], "no", at(1)).await.unwrap();
 
-    let latest = store.latest_runs(Name::default_tenant(), Some(name("a"))).await.unwrap();
+    let latest = store.latest_runs(vec![task("a")]).await.unwrap();
 
-    assert_eq!(self::ids(&latest[&name("a")]), (Some(over), Some(ids[2])));
+    assert_eq!(self::ids(&latest[&task("a")]), (Some(over), Some(ids[2])));
     for (filter, expected) in [
         (RunFilter { begun: true, ..all() }, vec![over]),
         (RunFilter { begun: true, task: Some(name("a")), ..all() }, vec![over]),
@@ -168,8 +196,8 @@ pub(crate) async fn the_latest_success_is_that_of_the_run_that_ended_last(store:
 }
 
 async fn latest(store: &Tested, text: &str) -> Option<RunId> {
-    let runs = store.latest_runs(Name::default_tenant(), Some(name(text))).await.unwrap();
-    runs.get(&name(text)).and_then(|runs| runs.begun.as_ref()).map(|run| run.id)
+    let runs = store.latest_runs(vec![task(text)]).await.unwrap();
+    runs.get(&task(text)).and_then(|runs| runs.begun.as_ref()).map(|run| run.id)
 }
 
 pub(crate) async fn the_latest_run_is_the_one_that_began_last(store: Tested) {

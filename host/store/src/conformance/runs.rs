@@ -126,8 +126,9 @@ pub(crate) async fn firing_makes_the_runs_and_moves_the_cursor(store: Tested) {
     assert_eq!(states[&task("b")], TaskState { cursor: Some(at(7)), ..TaskState::default() });
     assert_eq!(store.task_state(task("a")).await.unwrap().as_ref(), Some(&states[&task("a")]));
     assert_eq!(store.task_state(task("c")).await.unwrap(), None);
-    assert_eq!(store.task_states_of(task("a").tenant).await.unwrap(), states);
-    assert!(store.task_states_of(Name::new("other").unwrap()).await.unwrap().is_empty());
+    assert_eq!(store.task_states_of(["b", "c", "a"].map(task).to_vec()).await.unwrap(), states);
+    let other = TaskKey { tenant: name("other"), task: name("a") };
+    assert!(store.task_states_of(vec![other]).await.unwrap().is_empty());
 }
 
 pub(crate) async fn the_second_of_two_firings_that_expect_the_same_count_changes_nothing(store: Tested) {

@@ -26,9 +26,18 @@ const OF_TASK: &str = formatcp!(
      (SELECT bytes FROM runs_live WHERE state = {WAITING} AND cause = {TASK} AND task = $1 LIMIT $2) r"
 );
 
+/// Sums likewise over a tenant's tasks. It steps from task to task by index, so that tasks without such runs cost
+/// nothing.
 const OF_TENANT: &str = formatcp!(
-    "SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM (SELECT r.bytes FROM tasks t \
-     JOIN runs_live r ON r.state = {WAITING} AND r.cause = {TASK} AND r.task = t.id WHERE t.tenant = $1 LIMIT $2) r"
+    "WITH RECURSIVE found AS ( \
+     (SELECT task FROM runs_live WHERE state = {WAITING} AND cause = {TASK} ORDER BY task LIMIT 1) \
+     UNION ALL \
+     SELECT next.task FROM found CROSS JOIN LATERAL \
+     (SELECT r.task FROM runs_live r WHERE r.state = {WAITING} AND r.cause = {TASK} AND r.task > found.task \
+     ORDER BY r.task LIMIT 1) next) \
+     SELECT coalesce(sum(bytes), 0)::bigint, count(*) FROM (SELECT r.bytes FROM found f \
+     JOIN tasks t ON t.id = ANY (ARRAY[f.task]) JOIN runs_live r ON r.state = {WAITING} AND r.cause = {TASK} \
+     AND r.task = t.id WHERE t.tenant = $1 LIMIT $2) r"
 );
 
 async fn waiting(tx: &Tx, task: &TaskKey) -> Step<Waiting> {

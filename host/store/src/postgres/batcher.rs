@@ -179,9 +179,11 @@ impl<W: Work> Server<W> {
 
 /// Sends the answers. A caller may have gone away by then; written work stays written.
 fn answer<W: Work>(shared: &Shared, answered: impl IntoIterator<Item = (Queued<W>, Result<W::Answer>)>) {
-    for (asked, answer) in answered {
+    for (Queued { item, reply }, answer) in answered {
         shared.count_write();
-        drop(asked.reply.send(answer));
+        // The item may share data with its caller, which may change it in place once this is dropped.
+        drop(item);
+        drop(reply.send(answer));
     }
 }
 

@@ -87,8 +87,8 @@ impl History for PostgresStore {
         read!(self, |tx| history::runs(tx, &filter))
     }
 
-    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>> {
-        read!(self, |tx| history::latest_runs(tx, &tenant, task.as_ref()))
+    async fn latest_runs(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, LatestRuns>> {
+        read!(self, |tx| history::latest_runs(tx, &tasks))
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>> {
@@ -190,8 +190,8 @@ impl Tasks for PostgresStore {
         read!(self, |tx| history::task_state(tx, &task))
     }
 
-    async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>> {
-        read!(self, |tx| history::task_states_of(tx, &tenant))
+    async fn task_states_of(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, TaskState>> {
+        read!(self, |tx| history::task_states_of(tx, &tasks))
     }
 
     async fn pause(&self, target: PauseTarget, why: Option<String>, now: Timestamp) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Answers the questions of people and the API, by reading only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use const_format::formatcp;
@@ -18,7 +18,7 @@ use super::rows::{
 };
 use super::schema::NOT_OVER;
 use super::tasks::{STANDING_COLUMNS, pause, standing};
-use super::tx::Tx;
+use super::tx::{Ask, Tx};
 
 /// Newest runs of all tenants that are searched for a tenant's, before each of its tasks is read.
 const SEEN: i64 = 500;
@@ -37,51 +37,66 @@ pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
     if task.is_none() {
         // Reads the newest runs of all tenants. If one tenant's are asked for, most of them are usually its own.
         let seen = if tenant.is_none() { limit } else { limit.saturating_mul(2).max(SEEN) };
+        let newest = format!("FROM runs WHERE id < $1 AND {which} ORDER BY id DESC LIMIT");
         let sql = format!(
-            "SELECT {RUN_COLUMNS} FROM \
-             (SELECT * FROM runs WHERE id < $1 AND {which} ORDER BY id DESC LIMIT $3) r \
+            "SELECT {RUN_COLUMNS} FROM (SELECT * {newest} $3) r \
              JOIN tasks t ON t.id = r.task {PAUSE_OF_MANY} \
              WHERE $4::text IS NULL OR t.tenant = $4 ORDER BY r.id DESC LIMIT $2"
         );
-        let rows = tx.query(&sql, &[&before, &limit, &seen, &tenant]).await?;
-        if tenant.is_none() || to_sql(rows.len()) == limit {
+        let count = format!("SELECT count(*) FROM (SELECT id {newest} $2) r");
+        let asks: [Ask<'_>; 2] = [(&sql, &[&before, &limit, &seen, &tenant]), (&count, &[&before, &seen])];
+        let answers = tx.pipeline(if tenant.is_some() { &asks[..] } else { &asks[..1] }).await?;
+        let (rows, counted) = (&answers[0], answers.get(1).and_then(|rows| rows.first()));
+        let is_all = counted.is_none_or(|row| row.get::<_, i64>(0) < seen);
+        if is_all || to_sql(rows.len()) == limit {
             return rows.iter().map(run_info).collect();
         }
     }
+    // A comparison with what may be absent would keep the planner from finding the tasks by their index. A task whose
+    // runs were never counted has none.
+    let of_tenant = if tenant.is_some() { "t.tenant = $3" } else { "$3::text IS NULL" };
+    let of_task = if task.is_some() { "t.name = $4" } else { "$4::text IS NULL" };
     let sql = format!(
         "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
          (SELECT * FROM runs WHERE task = t.id AND -id > -$1::bigint AND {which} ORDER BY -id LIMIT $2) r {PAUSE_OF_MANY} \
-         WHERE ($3::text IS NULL OR t.tenant = $3) AND ($4::text IS NULL OR t.name = $4) ORDER BY r.id DESC LIMIT $2"
+         WHERE {of_tenant} AND {of_task} AND (SELECT true FROM tally y WHERE y.task = t.id LIMIT 1) \
+         ORDER BY r.id DESC LIMIT $2"
     );
     let rows = tx.query(&sql, &[&before, &limit, &tenant, &task]).await?;
     rows.iter().map(run_info).collect()
 }
 
 /// See [`crate::Store::latest_runs`].
-pub(super) async fn latest_runs(tx: &Tx, tenant: &Name, task: Option<&Name>) -> Step<BTreeMap<Name, LatestRuns>> {
+pub(super) async fn latest_runs(tx: &Tx, tasks: &[TaskKey]) -> Step<BTreeMap<TaskKey, LatestRuns>> {
+    let all: Vec<&TaskKey> = tasks.iter().collect();
     let latest = "SELECT r.* FROM (SELECT y.latest_begun FROM tally y WHERE y.task = t.id AND y.latest_begun IS NOT NULL \
          ORDER BY y.latest_begun_at DESC, y.latest_begun DESC LIMIT 1) b JOIN runs r ON r.id = b.latest_begun";
-    let mut begun = of_tasks(tx, tenant, task, latest, &[]).await?;
+    let mut begun = of_tasks(tx, &all, latest).await?;
     // The tasks whose latest run is no longer kept, or began before that was recorded.
-    let known: Vec<&str> = begun.iter().map(|run| run.task.task.as_str()).collect();
+    let known: BTreeSet<&TaskKey> = begun.iter().map(|run| &run.task).collect();
+    let others: Vec<&TaskKey> = tasks.iter().filter(|task| !known.contains(task)).collect();
     let newest = "SELECT * FROM runs WHERE task = t.id AND attempt > 0 ORDER BY -id LIMIT 1";
-    let others = of_tasks(tx, tenant, task, newest, &known).await?;
+    let others = of_tasks(tx, &others, newest).await?;
     begun.extend(others);
     let waiting = formatcp!(
         "SELECT * FROM runs WHERE task = t.id AND over_at = {NOT_OVER} AND state = {WAITING} AND attempt = 0 \
          ORDER BY run_at, id LIMIT 1"
     );
-    Ok(LatestRuns::of(begun, of_tasks(tx, tenant, task, waiting, &[]).await?))
+    Ok(LatestRuns::of(begun, of_tasks(tx, &all, waiting).await?))
 }
 
-/// Returns the run that `which` selects of each task of a tenant, or of `task` alone; none of the tasks in `without`.
-async fn of_tasks(tx: &Tx, tenant: &Name, task: Option<&Name>, which: &str, without: &[&str]) -> Step<Vec<RunInfo>> {
+/// Returns the run that `which` selects of each of `tasks`.
+async fn of_tasks(tx: &Tx, tasks: &[&TaskKey], which: &str) -> Step<Vec<RunInfo>> {
+    if tasks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tenants: Vec<&str> = tasks.iter().map(|task| task.tenant.as_str()).collect();
+    let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
     let sql = format!(
-        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL ({which}) r {PAUSE_OF_MANY} \
-         WHERE t.tenant = $1 AND ($2::text IS NULL OR t.name = $2) AND t.name <> ALL($3::text[])"
+        "SELECT {RUN_COLUMNS} FROM unnest($1::text[], $2::text[]) AS n(tenant, name) \
+         JOIN tasks t ON t.tenant = n.tenant AND t.name = n.name CROSS JOIN LATERAL ({which}) r {PAUSE_OF_MANY}"
     );
-    let rows = tx.query(&sql, &[&tenant.as_str(), &task.map(Name::as_str), &without]).await?;
-    rows.iter().map(run_info).collect()
+    tx.query(&sql, &[&tenants, &names]).await?.iter().map(run_info).collect()
 }
 
 /// See [`crate::Store::run`].
@@ -208,9 +223,15 @@ pub(super) async fn task_state(tx: &Tx, task: &TaskKey) -> Step<Option<TaskState
 }
 
 /// See [`crate::tasks::Tasks::task_states_of`].
-pub(super) async fn task_states_of(tx: &Tx, tenant: &Name) -> Step<BTreeMap<TaskKey, TaskState>> {
-    let rows = tx.query(&format!("{} WHERE t.tenant = $1 AND {HAS_STATE}", select()), &[&tenant.as_str()]).await?;
-    rows.iter().map(state).collect()
+pub(super) async fn task_states_of(tx: &Tx, tasks: &[TaskKey]) -> Step<BTreeMap<TaskKey, TaskState>> {
+    let tenants: Vec<&str> = tasks.iter().map(|task| task.tenant.as_str()).collect();
+    let names: Vec<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
+    let sql = format!(
+        "{} JOIN unnest($1::text[], $2::text[]) AS n(tenant, name) ON t.tenant = n.tenant AND t.name = n.name \
+         WHERE {HAS_STATE}",
+        select()
+    );
+    tx.query(&sql, &[&tenants, &names]).await?.iter().map(state).collect()
 }
 
 fn state(row: &Row) -> Step<(TaskKey, TaskState)> {

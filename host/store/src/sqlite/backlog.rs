@@ -25,10 +25,18 @@ const OF_TASK: &str = formatcp!(
      WHERE state = {WAITING} AND cause = {TASK} AND task = ?1 LIMIT ?2)"
 );
 
+/// Selects runs that tasks asked for and that wait, by their index.
+const ASKED_FOR: &str =
+    formatcp!("FROM runs r INDEXED BY runs_asked_for WHERE r.state = {WAITING} AND r.cause = {TASK}");
+
+/// Sums likewise over a tenant's tasks. It steps from task to task by index, so that tasks without such runs cost
+/// nothing.
 const OF_TENANT: &str = formatcp!(
-    "SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT r.bytes FROM tasks t \
+    "WITH RECURSIVE found AS (SELECT min(r.task) AS task {ASKED_FOR} \
+     UNION ALL SELECT (SELECT min(r.task) {ASKED_FOR} AND r.task > found.task) FROM found WHERE task IS NOT NULL) \
+     SELECT coalesce(sum(bytes), 0), count(*) FROM (SELECT r.bytes FROM found CROSS JOIN tasks t ON t.id = found.task \
      CROSS JOIN runs r INDEXED BY runs_asked_for ON r.state = {WAITING} AND r.cause = {TASK} AND r.task = t.id \
-     WHERE t.tenant = ?1 AND t.waiting > 0 LIMIT ?2)"
+     WHERE t.tenant = ?1 LIMIT ?2)"
 );
 
 fn waiting(conn: &Connection, task: &TaskKey) -> rusqlite::Result<Waiting> {

@@ -55,8 +55,9 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
         return Ok(Claimed { claims: forced, next_run_at: None });
     }
     let mut tasks = Vec::new();
-    for (id, row) in w.ledger.tasks() {
-        if row.count(RunState::Waiting) == 0 || w.ledger.is_paused(row) {
+    w.ledger.list_waiting();
+    for (id, row) in w.ledger.waiting() {
+        if w.ledger.is_paused(row) {
             continue;
         }
         let Some(most) = request.tasks.get(&row.key) else { continue };
@@ -64,6 +65,11 @@ pub(super) fn claim(w: &mut Writing, request: &ClaimRequest) -> Step<Claimed> {
             continue;
         }
         let held = row.standing.held_until.filter(|_| row.standing.holds(request.now));
+        if held.is_none() && row.not_before > request.now {
+            // Runs of the tasks after this one are due no earlier, however many tasks they are.
+            sooner(&mut next_run_at, row.not_before);
+            break;
+        }
         if let Some(until) = held {
             sooner(&mut next_run_at, row.not_before.max(until));
         }

@@ -80,8 +80,8 @@ impl History for SqliteStore {
         self.read(move |conn| history::runs(conn, &filter)).await
     }
 
-    async fn latest_runs(&self, tenant: Name, task: Option<Name>) -> Result<BTreeMap<Name, LatestRuns>> {
-        self.read(move |conn| history::latest_runs(conn, &tenant, task.as_ref())).await
+    async fn latest_runs(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, LatestRuns>> {
+        self.read(move |conn| history::latest_runs(conn, &tasks)).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunInfo>> {
@@ -175,8 +175,8 @@ impl Tasks for SqliteStore {
         self.read(move |conn| history::task_state(conn, &task)).await
     }
 
-    async fn task_states_of(&self, tenant: Name) -> Result<BTreeMap<TaskKey, TaskState>> {
-        self.read(move |conn| history::task_states_of(conn, &tenant)).await
+    async fn task_states_of(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, TaskState>> {
+        self.read(move |conn| history::task_states_of(conn, &tasks)).await
     }
 
     async fn pause(&self, target: PauseTarget, why: Option<String>, now: Timestamp) -> Result<()> {

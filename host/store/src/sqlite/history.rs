@@ -17,56 +17,114 @@ use super::rows::{
     task_key, to_sql,
 };
 
+/// Newest runs of all tenants that are searched for those of one, before each of its tasks is read.
+const SEEN: usize = 500;
+
+/// Columns of a task with the numbers of its runs, each at the place of its state.
+const SUMS: [&str; 5] = ["waiting", "running", "succeeded", "failed", "cancelled"];
+
 /// See [`crate::Store::runs`].
 pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunInfo>> {
-    let before = filter.before.map_or(i64::MAX, |run| run.0);
-    let limit = to_sql(filter.limit);
-    let of_task = filter.tenant.is_some() || filter.task.is_some();
-    // Waiting and running runs are few and have indexes of their own; others are read newest first until enough match.
-    let (index, condition) = match filter.state {
-        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", formatcp!("r.state = {WAITING}").into()),
-        Some(RunState::Running) => ("INDEXED BY runs_running", formatcp!("r.state = {RUNNING}").into()),
-        over => {
-            let condition = over.map_or("true".into(), |state| format!("r.state = {}", state_code(state)));
-            let of_task = if filter.begun { "INDEXED BY runs_begun" } else { "INDEXED BY runs_of_task" };
-            (if filter.tenant.is_some() || filter.task.is_some() { of_task } else { "NOT INDEXED" }, condition)
-        }
+    let ids = match (&filter.tenant, &filter.task) {
+        (None, None) => newest(conn, filter)?,
+        (Some(tenant), None) => newest_of_tenant(conn, filter, tenant)?,
+        (_, Some(_)) => newest_of_tasks(conn, filter)?,
     };
-    let begun = if filter.begun { "AND r.attempt > 0" } else { "" };
-    let select = format!(
-        "SELECT {RUN_COLUMNS} FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task \
-         WHERE r.id < ?1 AND {condition} {begun}"
-    );
-    if !of_task {
-        return conn
-            .prepare_cached(&format!("{select} ORDER BY r.id DESC LIMIT ?2"))?
-            .query_map([before, limit], run_info)?
-            .collect();
+    ids.into_iter().filter_map(|id| run(conn, RunId(id)).transpose()).collect()
+}
+
+/// Returns how runs that a filter lets pass are read: by an index of their own if they are few, otherwise by `over`; and
+/// the condition that they meet, in which `?1` is the id before which they are.
+fn selection(filter: &RunFilter, over: &'static str) -> (&'static str, String) {
+    let (index, state) = match filter.state {
+        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", format!("r.state = {WAITING}")),
+        Some(RunState::Running) => ("INDEXED BY runs_running", format!("r.state = {RUNNING}")),
+        Some(state) => (over, format!("r.state = {}", state_code(state))),
+        None => (over, "true".to_owned()),
+    };
+    let begun = if filter.begun { " AND r.attempt > 0" } else { "" };
+    (index, format!("r.id < ?1 AND {state}{begun}"))
+}
+
+/// Returns the id before which the runs of a page are.
+fn before(filter: &RunFilter) -> i64 {
+    filter.before.map_or(i64::MAX, |run| run.0)
+}
+
+/// Finds the newest runs of all tenants.
+fn newest(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<i64>> {
+    let (index, condition) = selection(filter, "NOT INDEXED");
+    conn.prepare_cached(&format!("SELECT r.id FROM runs r {index} WHERE {condition} ORDER BY r.id DESC LIMIT ?2"))?
+        .query_map([before(filter), to_sql(filter.limit)], |row| row.get(0))?
+        .collect()
+}
+
+/// Finds the newest runs of a tenant, which may have any number of tasks.
+fn newest_of_tenant(conn: &Connection, filter: &RunFilter, tenant: &Name) -> rusqlite::Result<Vec<i64>> {
+    let (index, condition) = selection(filter, "NOT INDEXED");
+    let select = format!("FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task WHERE {condition}");
+    match filter.state {
+        // They are few, and read all.
+        Some(RunState::Waiting | RunState::Running) => {
+            let sql = format!("SELECT r.id {select} AND t.tenant = ?3 ORDER BY r.id DESC LIMIT ?2");
+            conn.prepare_cached(&sql)?
+                .query_map(params![before(filter), to_sql(filter.limit), tenant.as_str()], |row| row.get(0))?
+                .collect()
+        }
+        // They may be far apart in the history.
+        Some(_) => newest_of_tasks(conn, filter),
+        None => {
+            // Most of the newest runs are usually its own.
+            let most = filter.limit.saturating_mul(2).max(SEEN);
+            let mut statement =
+                conn.prepare_cached(&format!("SELECT r.id, t.tenant {select} ORDER BY r.id DESC LIMIT ?2"))?;
+            let mut rows = statement.query([before(filter), to_sql(most)])?;
+            let (mut found, mut seen) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                seen += 1;
+                if row.get_ref(1)?.as_str()? == tenant.as_str() {
+                    found.push(row.get(0)?);
+                    if found.len() == filter.limit {
+                        return Ok(found);
+                    }
+                }
+            }
+            if seen < most { Ok(found) } else { newest_of_tasks(conn, filter) }
+        }
     }
+}
+
+/// Finds the newest runs of the tasks that a filter names, by reading each of those that have such runs.
+fn newest_of_tasks(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<i64>> {
+    let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
+    // A comparison with what may be absent would keep the statement from finding the tasks by their index.
+    let named = |column: &str, place: u8, name: Option<&str>| match name {
+        Some(_) => format!("{column} = ?{place}"),
+        None => format!("?{place} IS NULL"),
+    };
+    let (of_tenant, of_task) = (named("tenant", 1, tenant), named("name", 2, task));
+    let sum = filter.state.map_or_else(|| SUMS.join(" + "), |state| SUMS[state_code(state) as usize].to_owned());
     let tasks = conn
-        .prepare_cached("SELECT id FROM tasks WHERE tenant = coalesce(?1, tenant) AND name = coalesce(?2, name)")?
-        .query_map([filter.tenant.as_ref().map(|n| n.as_str()), filter.task.as_ref().map(|n| n.as_str())], |r| {
-            r.get(0)
-        })?
+        .prepare_cached(&format!("SELECT id FROM tasks WHERE {of_tenant} AND {of_task} AND {sum} > 0"))?
+        .query_map([tenant, task], |row| row.get(0))?
         .collect::<rusqlite::Result<Vec<i64>>>()?;
-    let mut statement = conn.prepare_cached(&format!("{select} AND r.task = ?3 ORDER BY r.id DESC LIMIT ?2"))?;
-    let mut found = Vec::new();
+    let by_task = if filter.begun { "INDEXED BY runs_begun" } else { "INDEXED BY runs_of_task" };
+    let (index, condition) = selection(filter, by_task);
+    let sql = format!("SELECT r.id FROM runs r {index} WHERE {condition} AND r.task = ?3 ORDER BY r.id DESC LIMIT ?2");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let mut found: Vec<i64> = Vec::new();
     for task in tasks {
-        for run in statement.query_map([before, limit, task], run_info)? {
+        for run in statement.query_map([before(filter), to_sql(filter.limit), task], |row| row.get(0))? {
             found.push(run?);
         }
     }
-    found.sort_unstable_by_key(|run: &RunInfo| std::cmp::Reverse(run.id));
+    found.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
     found.truncate(filter.limit);
     Ok(found)
 }
 
 /// See [`crate::Store::latest_runs`].
-pub(super) fn latest_runs(
-    conn: &Connection,
-    tenant: &Name,
-    task: Option<&Name>,
-) -> rusqlite::Result<BTreeMap<Name, LatestRuns>> {
+pub(super) fn latest_runs(conn: &Connection, tasks: &[TaskKey]) -> rusqlite::Result<BTreeMap<TaskKey, LatestRuns>> {
     // Each query has an index of its own: neither a long queue nor skipped runs are read through. The latest run may no
     // longer be kept, or have begun before that was recorded.
     let begun = "coalesce((SELECT id FROM runs WHERE id = t.latest_begun), \
@@ -76,12 +134,15 @@ pub(super) fn latest_runs(
          ORDER BY run_at, id LIMIT 1)"
     );
     let found = |which: &str| -> rusqlite::Result<Vec<RunInfo>> {
-        conn.prepare_cached(&format!(
+        let mut statement = conn.prepare_cached(&format!(
             "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN runs r ON r.id = {which} \
-             WHERE t.tenant = ?1 AND t.name = coalesce(?2, t.name)"
-        ))?
-        .query_map([Some(tenant.as_str()), task.map(|name| name.as_str())], run_info)?
-        .collect()
+             WHERE t.tenant = ?1 AND t.name = ?2"
+        ))?;
+        let mut found = Vec::new();
+        for task in tasks {
+            found.extend(statement.query_row([task.tenant.as_str(), task.task.as_str()], run_info).optional()?);
+        }
+        Ok(found)
     };
     Ok(LatestRuns::of(found(begun)?, found(waiting)?))
 }
@@ -208,16 +269,18 @@ pub(super) fn task_states(conn: &Connection) -> rusqlite::Result<BTreeMap<TaskKe
 
 /// See [`crate::tasks::Tasks::task_state`].
 pub(super) fn task_state(conn: &Connection, task: &TaskKey) -> rusqlite::Result<Option<TaskState>> {
-    conn.prepare_cached(&format!("{} WHERE tenant = ?1 AND name = ?2 AND {HAS_STATE}", select()))?
-        .query_row(params![task.tenant.as_str(), task.task.as_str()], |row| Ok(state(row)?.1))
-        .optional()
+    Ok(task_states_of(conn, std::slice::from_ref(task))?.remove(task))
 }
 
 /// See [`crate::tasks::Tasks::task_states_of`].
-pub(super) fn task_states_of(conn: &Connection, tenant: &Name) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
-    conn.prepare_cached(&format!("{} WHERE tenant = ?1 AND {HAS_STATE}", select()))?
-        .query_map([tenant.as_str()], state)?
-        .collect()
+pub(super) fn task_states_of(conn: &Connection, tasks: &[TaskKey]) -> rusqlite::Result<BTreeMap<TaskKey, TaskState>> {
+    let mut statement =
+        conn.prepare_cached(&format!("{} WHERE tenant = ?1 AND name = ?2 AND {HAS_STATE}", select()))?;
+    let mut found = BTreeMap::new();
+    for task in tasks {
+        found.extend(statement.query_row([task.tenant.as_str(), task.task.as_str()], state).optional()?);
+    }
+    Ok(found)
 }
 
 fn state(row: &Row<'_>) -> rusqlite::Result<(TaskKey, TaskState)> {

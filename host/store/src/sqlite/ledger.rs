@@ -58,6 +58,8 @@ pub(super) struct TaskRow {
     pub(super) not_before: Timestamp,
     /// The same for runs that start even while the task is held back.
     pub(super) held_not_before: Timestamp,
+    /// The instant under which [`Ledger::waiting`] has the task, if it has it. Not stored.
+    listed: Option<Timestamp>,
 }
 
 impl TaskRow {
@@ -80,6 +82,7 @@ impl TaskRow {
             forgotten_until: None,
             not_before,
             held_not_before: not_before,
+            listed: None,
         }
     }
 
@@ -107,6 +110,10 @@ pub(super) struct Ledger {
     rows: BTreeMap<TaskId, TaskRow>,
     ids: HashMap<TaskKey, TaskId>,
     changed: BTreeSet<TaskId>,
+    /// The tasks that have waiting runs, by the instant before which none of these is due: a claim looks at them alone.
+    waiting: BTreeSet<(Timestamp, TaskId)>,
+    /// The tasks whose place in `waiting` may be another by now.
+    moved: BTreeSet<TaskId>,
     run: i64,
     fence: i64,
     counted: bool,
@@ -146,8 +153,10 @@ impl Ledger {
             })?
             .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
         let ids = rows.iter().map(|(id, row)| (row.key.clone(), *id)).collect();
-        let start_by = first_start_by(conn)?;
-        Ok(Self { pauses: pauses(conn)?, rows, ids, changed: BTreeSet::new(), run, fence, counted: false, start_by })
+        let moved = rows.iter().filter(|(_, row)| row.count(RunState::Waiting) > 0).map(|(id, _)| *id).collect();
+        let (changed, waiting) = (BTreeSet::new(), BTreeSet::new());
+        let (pauses, start_by) = (pauses(conn)?, first_start_by(conn)?);
+        Ok(Self { pauses, rows, ids, changed, waiting, moved, run, fence, counted: false, start_by })
     }
 
     /// Writes the changes since the last time.
@@ -223,7 +232,32 @@ impl Ledger {
         self.ids.get(key).copied()
     }
 
+    /// Brings [`Ledger::waiting`] up to date. The cost depends on the number of tasks that changed since the last time.
+    pub(super) fn list_waiting(&mut self) {
+        while let Some(id) = self.moved.pop_first() {
+            let Some(row) = self.rows.get_mut(&id) else { continue };
+            let place = (row.count(RunState::Waiting) > 0).then_some(row.not_before);
+            let before = std::mem::replace(&mut row.listed, place);
+            if before == place {
+                continue;
+            }
+            if let Some(at) = before {
+                self.waiting.remove(&(at, id));
+            }
+            if let Some(at) = place {
+                self.waiting.insert((at, id));
+            }
+        }
+    }
+
+    /// Returns the tasks that have waiting runs, those first whose runs may be due first, as of the last
+    /// [`Ledger::list_waiting`].
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (TaskId, &TaskRow)> {
+        self.waiting.iter().map(|(_, id)| (*id, self.row(*id)))
+    }
+
     /// Returns all tasks.
+    #[cfg(test)]
     pub(super) fn tasks(&self) -> impl Iterator<Item = (TaskId, &TaskRow)> {
         self.rows.iter().map(|(id, row)| (*id, row))
     }
@@ -236,6 +270,7 @@ impl Ledger {
     /// Returns a task's row for a change, which is written with the transaction.
     pub(super) fn change(&mut self, id: TaskId) -> &mut TaskRow {
         self.changed.insert(id);
+        self.moved.insert(id);
         self.rows
             .get_mut(&id)
             .expect("ids come from `intern` or from rows that refer to `tasks`, where none is deleted")
@@ -287,8 +322,9 @@ impl Ledger {
     /// Forgets when waiting runs are due, because that was set back.
     pub(super) fn forget_when_due(&mut self) {
         let never = Timestamp::from_millis(i64::MIN);
-        for row in self.rows.values_mut() {
+        for (id, row) in &mut self.rows {
             (row.not_before, row.held_not_before) = (never, never);
+            self.moved.insert(*id);
         }
     }
 
@@ -302,6 +338,7 @@ impl Ledger {
     pub(super) fn set_not_before(&mut self, id: TaskId, at: Timestamp) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.not_before = at;
+            self.moved.insert(id);
         }
     }
 

@@ -93,9 +93,13 @@ where
     }
 
     fn answer(self: Box<Self>) {
-        let result = self.result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
+        let Self { work, result, reply } = *self;
+        // The command may share data with its caller, which may change it in place once this is dropped: a worker its map
+        // of tasks.
+        drop(work);
+        let result = result.unwrap_or_else(|| Err(StoreError::Other("a command had no answer".into())));
         // The caller may have gone away by now; written work stays written.
-        drop(self.reply.send(result));
+        drop(reply.send(result));
     }
 
     fn fail(self: Box<Self>, error: StoreError) {

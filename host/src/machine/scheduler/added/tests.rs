@@ -366,8 +366,7 @@ async fn schedules_of_many_types_that_lead_to_one_task_share_its_input() {
     assert_eq!(rig.scheduler.load(&mut rig.known).await, Loaded::All);
     let slots = rig.known.timetable.take_due(at(60), 99);
 
-    let (tasks, routes) = (rig.scheduler.catalog.tasks(), rig.scheduler.catalog.routes());
-    let batch = Batch::of(&mut rig.known, (&tasks, &routes), slots, at(60));
+    let batch = Batch::of(&mut rig.known, &rig.scheduler.catalog, slots, at(60));
 
     assert_eq!((batch.fire.tasks.len(), batch.fire.due.len()), (1, 9));
 }

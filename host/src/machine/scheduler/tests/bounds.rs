@@ -191,3 +191,19 @@ async fn a_task_that_is_paused_uses_up_none_of_its_times() {
 
     assert_eq!(rig.due().await, [at("05-01 12:00:00"), at("05-01 16:00:00")]);
 }
+
+#[tokio::test]
+async fn a_task_that_changes_while_others_stay_is_followed_and_one_that_is_gone_makes_no_runs() {
+    let mut rig = Rig::new("05-01 12:30:00");
+    let mut host = rig.host("every = \"1h\"").await;
+    rig.pass(&mut host, at("05-01 13:30:00"), SECOND).await;
+
+    host.changes(None).await;
+    rig.pass(&mut host, at("05-01 15:30:00"), SECOND).await;
+    let until_then = rig.due().await;
+    host.changes(Some("every = \"2h\"")).await;
+    rig.pass(&mut host, at("05-01 18:30:00"), SECOND).await;
+
+    assert_eq!(until_then, [at("05-01 13:00:00")]);
+    assert_eq!(rig.due().await, ["13", "16", "18"].map(|hour| at(&format!("05-01 {hour}:00:00"))));
+}

@@ -47,6 +47,16 @@ impl Host {
     /// Replaces the manifest.
     pub(super) async fn sees(&mut self, manifest: &str) {
         self.scheduler.catalog.replace(tasks(manifest));
+        self.learn().await;
+    }
+
+    /// Removes the task, and then adds it with this text, if there is one, as the change of a single plugin does.
+    pub(super) async fn changes(&mut self, text: Option<&str>) {
+        self.scheduler.catalog.update(&[key()].into(), text.map(tasks).unwrap_or_default());
+        self.learn().await;
+    }
+
+    async fn learn(&mut self) {
         assert!(self.scheduler.learn(&mut self.timetable).await);
         self.look().await;
     }

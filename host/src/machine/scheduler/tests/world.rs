@@ -200,6 +200,7 @@ impl Host {
     /// Looks at everything, as happens at least once a second.
     pub(super) async fn look(&mut self) {
         self.reacting.learn(&self.scheduler.catalog);
+        self.reacting.look_at_all();
         self.scheduler.react(&mut self.reacting).await;
     }
 }

@@ -1,5 +1,6 @@
 //! Fills a store as if it had been in use for a while, with records of every kind and state, and shows its contents.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -279,8 +280,10 @@ pub(crate) async fn shows(store: &dyn Store) -> Vec<String> {
         lines.push(format!("{task} {state:?} {:?}", store.latest_success(task.clone()).await.unwrap()));
         lines.push(format!("{:?}", store.watch(vec![task], at(100)).await.unwrap()));
     }
-    lines.push(format!("{:?}", store.latest_runs(Name::default_tenant(), None).await.unwrap()));
-    for run in store.runs(RunFilter { limit: 1000, ..RunFilter::default() }).await.unwrap() {
+    let runs = store.runs(RunFilter { limit: 1000, ..RunFilter::default() }).await.unwrap();
+    let tasks: BTreeSet<TaskKey> = runs.iter().map(|run| run.task.clone()).collect();
+    lines.push(format!("{:?}", store.latest_runs(tasks.into_iter().collect()).await.unwrap()));
+    for run in runs {
         lines.push(format!("{run:?}"));
         lines.push(format!("{:?}", store.input(run.id).await.unwrap()));
         lines.push(format!("{:?}", store.output(run.id).await.unwrap()));
