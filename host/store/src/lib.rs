@@ -24,6 +24,7 @@ pub mod history;
 pub mod hosts;
 mod latest;
 mod leftovers;
+pub mod lists;
 pub mod locks;
 mod loss;
 mod migrations;
@@ -69,6 +70,7 @@ pub use cache::{
 pub trait Store:
     runs::Runs
     + history::History
+    + lists::Lists
     + claims::Claims
     + schedules::Schedules
     + tasks::Tasks
