@@ -22,6 +22,7 @@ mod error;
 mod hints;
 pub mod history;
 pub mod hosts;
+mod labels;
 mod latest;
 mod leftovers;
 pub mod lists;

@@ -6,60 +6,16 @@ use std::time::Duration;
 use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::codes::{RUNNING, SUCCEEDED, WAITING};
-use crate::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
+use crate::codes::{SUCCEEDED, WAITING};
+use crate::{AttemptInfo, LatestRuns, RunInfo, TaskState};
 use sexton_domain::run::{Accounts, CappedText, Output, Report, RunId, RunState};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 
 use super::rows::{
     RUN_COLUMNS, STANDING_COLUMNS, instant, maybe_instant, number, outcome, pause, run_info, standing, state_code,
-    task_key, to_sql,
+    task_key,
 };
-
-/// See [`crate::Store::runs`].
-pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunInfo>> {
-    let before = filter.before.map_or(i64::MAX, |run| run.0);
-    let limit = to_sql(filter.limit);
-    let of_task = filter.tenant.is_some() || filter.task.is_some();
-    // Waiting and running runs are few and have indexes of their own; others are read newest first until enough match.
-    let (index, condition) = match filter.state {
-        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", formatcp!("r.state = {WAITING}").into()),
-        Some(RunState::Running) => ("INDEXED BY runs_running", formatcp!("r.state = {RUNNING}").into()),
-        over => {
-            let condition = over.map_or("true".into(), |state| format!("r.state = {}", state_code(state)));
-            let of_task = if filter.begun { "INDEXED BY runs_begun" } else { "INDEXED BY runs_of_task" };
-            (if filter.tenant.is_some() || filter.task.is_some() { of_task } else { "NOT INDEXED" }, condition)
-        }
-    };
-    let begun = if filter.begun { "AND r.attempt > 0" } else { "" };
-    let select = format!(
-        "SELECT {RUN_COLUMNS} FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task \
-         WHERE r.id < ?1 AND {condition} {begun}"
-    );
-    if !of_task {
-        return conn
-            .prepare_cached(&format!("{select} ORDER BY r.id DESC LIMIT ?2"))?
-            .query_map([before, limit], run_info)?
-            .collect();
-    }
-    let tasks = conn
-        .prepare_cached("SELECT id FROM tasks WHERE tenant = coalesce(?1, tenant) AND name = coalesce(?2, name)")?
-        .query_map([filter.tenant.as_ref().map(|n| n.as_str()), filter.task.as_ref().map(|n| n.as_str())], |r| {
-            r.get(0)
-        })?
-        .collect::<rusqlite::Result<Vec<i64>>>()?;
-    let mut statement = conn.prepare_cached(&format!("{select} AND r.task = ?3 ORDER BY r.id DESC LIMIT ?2"))?;
-    let mut found = Vec::new();
-    for task in tasks {
-        for run in statement.query_map([before, limit, task], run_info)? {
-            found.push(run?);
-        }
-    }
-    found.sort_unstable_by_key(|run: &RunInfo| std::cmp::Reverse(run.id));
-    found.truncate(filter.limit);
-    Ok(found)
-}
 
 /// See [`crate::Store::latest_runs`].
 pub(super) fn latest_runs(
