@@ -51,7 +51,7 @@ pub struct Filter {
 pub struct ChainRuns {
     /// The name of the chain.
     pub chain: Name,
-    /// The names of its tasks. Runs of other tasks are not found, even if the chain had them once.
+    /// The names of its tasks. Runs of tasks that it has no more may be missing.
     pub tasks: Vec<Name>,
 }
 

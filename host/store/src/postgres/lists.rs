@@ -412,6 +412,31 @@ async fn tasks(tx: &Tx, filter: &Filter) -> Step<Named> {
     Ok(rules::tasks(rows.iter().map(|row| row.get(0)).collect()))
 }
 
+/// Returns the statements that read a page of a list of the first tenant that names neither tasks nor labels, each with the
+/// values of its parameters, for a test of their plans.
+#[cfg(test)]
+pub(super) fn pages(list: &ListRuns) -> Vec<(String, Vec<String>)> {
+    let looks = Looks { at_labels: false, at_texts: false };
+    let reads = reads(&rules::walks(&list.filter, &Facts::default()), &list.filter, &[1], looks);
+    let parameters = Parameters::of(list, (0, i64::MAX));
+    let values = |read: &Read| {
+        let array = |numbers: &[i64]| format!("'{{{}}}'", numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
+        let (values, null) = (&parameters.values, "NULL".to_owned());
+        let text = |text: &Option<String>| text.as_ref().map_or(null.clone(), |text| format!("'{text}'"));
+        let [from, to, day, look] = [parameters.from, parameters.to, parameters.day, parameters.look].map(|n| n.to_string());
+        let [states, causes, outcomes] = [values.states, values.causes, values.outcomes].map(|bits| bits.to_string());
+        let [since, until, now] = [values.since, values.until, values.now].map(|at| format!("'{at}'"));
+        let day = format!("'{day}'");
+        let limit = parameters.limit.to_string();
+        let (tenant, tasks) = (text(&values.tenant), text(&values.tasks));
+        let (key, longer_than) = (text(&values.key), values.longer_than.map_or(null.clone(), |ms| ms.to_string()));
+        let (tenants, keys, attempts) = (array(&read.tenants), array(&read.keys), values.attempts.to_string());
+        let own = [tenants, keys, from, to, day, look, key, limit, tenant, states, causes, outcomes, tasks];
+        own.into_iter().chain([null.clone(), null.clone(), since, until, now, longer_than, attempts]).collect()
+    };
+    reads.iter().map(|read| (read.page.clone(), values(read))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -382,6 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn every_index_is_read_in_its_order() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        crate::sqlite::schema::migrate(&mut conn, 0).unwrap();
+        let paths = [Path::All, Path::Tenant, Path::Tasks, Path::Remarkable, Path::Key, Path::Labels, Path::Running];
+
+        for (path, begun, labels) in paths.into_iter().flat_map(|path| [(path, false, false), (path, true, true)]) {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", sql(path, begun, labels))).unwrap();
+            let (mut rows, mut plan) = (statement.raw_query(), String::new());
+            while let Some(row) = rows.next().unwrap() {
+                plan.push_str(&row.get::<_, String>(3).unwrap());
+                plan.push('\n');
+            }
+            assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN r\n"), "{path:?}: {plan}");
+        }
+    }
+
+    #[test]
     fn the_index_of_remarkable_runs_has_the_numbers_that_statements_ask_for() {
         for part in [remark("ended_at"), is_remarkable("ended_at")] {
             let part = part.replace("r.", "");
