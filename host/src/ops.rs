@@ -119,6 +119,9 @@ pub enum OpError {
     /// The reason that was given cannot be shown.
     #[error("`reason` is one line of 1 to {} characters", reason::LONGEST)]
     BadReason,
+    /// The run would have labels that no run can have.
+    #[error("`label`: {0}")]
+    BadLabels(#[from] BadLabels),
     /// The run has ended already.
     #[error("run {0} is over already: {1}")]
     RunIsOver(RunId, RunState),

@@ -12,19 +12,21 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use crate::ops::{self, OpError, Principal, TriggerRun};
-use sexton_domain::lengths;
 use sexton_domain::run::HeldBack;
 use sexton_domain::schedule::request;
 use sexton_domain::task::{Name, Task, TaskKey};
 use sexton_domain::time::Timestamp;
+use sexton_store::lists::TaskPattern;
 
 use super::api_state::App;
 use super::api_types::runs::{HeldBackShape, Repeated, Triggered};
 use super::api_types::statistics::StatisticsShape;
 use super::api_types::{TaskDetail, TaskSummary, Tasks};
 use super::chains::following;
+use super::cursor::{Cursor, PageQuery};
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, query_of};
+use super::extract::{ApiQuery, Labelled, Payload, TaskPath, Tenant, query_of};
+use super::filter;
 use super::missing_plugins::no_task;
 use super::placement::Placement;
 
@@ -42,12 +44,17 @@ const WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 /// microseconds, and there may be thousands.
 const AT_A_TIME: usize = 50;
 
-/// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks.
-pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
+/// Returns the summaries of the first `most` tasks of `tenant` by name that are `listed`, and the number of all of these.
+pub(super) async fn summaries(
+    app: &App,
+    tenant: &Name,
+    listed: impl Fn(&Task) -> bool,
+    most: usize,
+) -> ApiResult<(Vec<TaskSummary>, usize)> {
     let states = app.store.task_states_of(tenant.clone()).await?;
     let (latest, pauses) = (app.store.latest_runs(tenant.clone(), None).await?, app.store.pauses().await?);
     let (tasks, now) = (app.catalog.tasks(), app.clock.now());
-    let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant);
+    let of_tenant = || tasks.values().filter(|task| task.key.tenant == *tenant && listed(task));
     let mut following = following(app, of_tenant().take(most)).await?;
     let placing = Placement::of(app).await?;
     let mut summary = |task: &Arc<Task>| {
@@ -82,13 +89,34 @@ pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
     }
 }
 
-/// `GET /v1/tasks`.
+/// The query of a list of tasks, without its labels.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TasksQuery {
+    task: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/tasks`. All tasks are one page, unless a limit is asked for.
 pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
-    _: ApiQuery<NoQuery>,
+    Labelled(labels, query): Labelled<TasksQuery>,
 ) -> ApiResult<Json<Tasks>> {
-    Ok(Json(Tasks { tasks: summaries(&app, &tenant, usize::MAX).await?.0 }))
+    let (after, limit) = PageQuery { limit: query.limit, cursor: query.cursor }.read()?;
+    let pattern = query.task.as_deref().map(TaskPattern::read).transpose();
+    let pattern = pattern.map_err(|why| ApiError::bad("bad-query", format!("`task`: {why}")))?;
+    let listed = |task: &Task| {
+        let name = task.key.task.as_str();
+        after.as_deref().is_none_or(|after| name > after)
+            && pattern.as_ref().is_none_or(|pattern| pattern.matches(name))
+            && task.labels.contains(&labels)
+    };
+    let (tasks, all) = summaries(&app, &tenant, listed, limit.unwrap_or(usize::MAX)).await?;
+    let last = tasks.last().filter(|_| tasks.len() < all);
+    let cursor = last.map(|task| Cursor::After(task.name.to_string()).write());
+    Ok(Json(Tasks { tasks, cursor }))
 }
 
 /// The query of a task.
@@ -104,13 +132,9 @@ impl ShowQuery {
     /// Returns the begin of the window of time whose runs are summed up: that long ago, or at an instant. `None` if no
     /// sums are requested.
     fn since(&self, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
-        let Some(text) = &self.since else { return Ok(self.statistics.then(|| now.minus(WINDOW))) };
-        if lengths::parse(text).is_ok() {
-            return Ok(Some(now.minus(request::duration("since", text, request::FURTHEST)?)));
-        }
-        match request::instant("since", text, zone, now)? {
-            ahead if ahead > now => Err(ApiError::bad("bad-query", format!("`since` has passed: {ahead} is ahead"))),
-            since => Ok(Some(since)),
+        match &self.since {
+            Some(text) => filter::since(text, zone, now).map(Some),
+            None => Ok(self.statistics.then(|| now.minus(WINDOW))),
         }
     }
 }
@@ -193,7 +217,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> 
 pub(super) async fn trigger(
     State(app): State<App>,
     TaskPath(key): TaskPath,
-    ApiQuery(query): ApiQuery<TriggerQuery>,
+    Labelled(labels, query): Labelled<TriggerQuery>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> ApiResult<Response> {
@@ -201,7 +225,7 @@ pub(super) async fn trigger(
     let now = app.clock.now();
     let due_at = query.due(task.zone, now)?;
     let input = input(&body, query.input);
-    let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
+    let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits, labels };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
         // The task existed a moment ago, so the error explains in full why it is gone.
         Err(OpError::NoTask(_)) => return Err(no_task(&app, &key).await?),
