@@ -37,6 +37,7 @@ pub use statistics::{Change, ChangeKind, Spread, Statistics};
 use crate::machine::budget::Budgets;
 use crate::machine::drain::HostDuty;
 use crate::machine::live::LiveRuns;
+use sexton_domain::labels::BadLabels;
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::schedule::request::BadRequest;
 use sexton_domain::task::{Name, TaskKey};

@@ -14,6 +14,7 @@ use sexton_domain::time::Timestamp;
 use sexton_store::lists::{ChainRuns, Filter, SearchText, TaskPattern};
 
 use super::api_state::App;
+use super::api_types::runs::{CRASHED, FAILED};
 use super::cursor::Cursor;
 use super::error::{ApiError, ApiResult};
 
@@ -46,10 +47,6 @@ pub(super) struct ListQuery {
     before: Option<RunId>,
 }
 
-/// The words for groups of outcomes: attempts that failed, and those of them in which the guest crashed.
-const FAILED: &str = "failed";
-const CRASHED: &str = "crashed";
-
 impl ListQuery {
     /// Returns the size of the page, and the run before which it begins.
     pub(super) fn page(&self) -> ApiResult<(usize, Option<RunId>)> {
@@ -78,7 +75,7 @@ impl ListQuery {
             task: self.task.as_deref().map(|text| TaskPattern::read(text).map_err(of_field("task"))).transpose()?,
             states: words("state", self.state.as_deref(), &RunState::ALL.map(|state| (state.as_str(), vec![state])))?,
             outcomes: outcomes(self.outcome.as_deref())?,
-            causes: words("cause", self.cause.as_deref(), &CAUSES.map(|cause| (cause.as_str(), vec![cause])))?,
+            causes: words("cause", self.cause.as_deref(), &Cause::ALL.map(|cause| (cause.as_str(), vec![cause])))?,
             key: self.key.as_deref().map(|text| named("key", text)).transpose()?,
             chain: self.chain.as_deref().map(|text| chain(app, &tenant, text)).transpose()?,
             host: self.host.as_deref().map(host).transpose()?,
@@ -93,9 +90,6 @@ impl ListQuery {
         contradicts(&filter).map_or(Ok(filter), |why| Err(bad(why)))
     }
 }
-
-/// All causes, in the order in which they are listed to people.
-const CAUSES: [Cause; 4] = [Cause::Schedule, Cause::Start, Cause::Demand, Cause::Task];
 
 fn bad(message: impl Into<String>) -> ApiError {
     ApiError::bad("bad-query", message)

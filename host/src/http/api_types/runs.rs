@@ -12,6 +12,12 @@ use sexton_domain::time::Timestamp;
 use sexton_store::RunInfo;
 use sexton_store::views::{Child, ChildKind};
 
+/// The word for all outcomes of attempts that failed, in the filter of a list of runs.
+pub const FAILED: &str = "failed";
+
+/// The word for those of them in which the guest crashed.
+pub const CRASHED: &str = "crashed";
+
 /// `GET /v1/runs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Runs {

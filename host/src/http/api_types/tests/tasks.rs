@@ -13,6 +13,7 @@ use crate::http::api_types::{
 };
 use crate::ops::{Change, ChangeKind, Spread, Statistics};
 use crate::testkit;
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{HeldBack, Outcome, RunId, RunState};
 use sexton_domain::task::{
