@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, id, list};
+use crate::harness::{Host, guest, id, list};
 use crate::over_time::both;
 use crate::pausing::does;
 
@@ -24,11 +24,15 @@ retry = { attempts = 1 }
 links = ["report-day", { task = "bad", fail-cooldown = "1h" }]
 "#;
 
-/// Adds the tasks, with the grants that the probe asks for, and waits for the first round of the chain.
+/// Returns a manifest with the grants that the probe asks for.
+fn granted(manifest: &str) -> String {
+    let grants = "grants = { locks = [\"*\"], cache = [\"*\"], schedule = [\"*\"], http = [\"127.0.0.1:1\"] }";
+    manifest.replace("input-json", &format!("{grants}\ninput-json"))
+}
+
+/// Adds the tasks, and waits for the first round of the chain.
 fn add_reports(host: &Host) {
-    let grants =
-        "grants = { locks = [\"*\"], cache = [\"*\"], schedule = [\"*\"], http = [\"127.0.0.1:1\"] }\ninput-json";
-    host.add("reports", "probe", &MANIFEST.replace("input-json", grants));
+    host.add("reports", "probe", &granted(MANIFEST));
     host.eventually("the chain has had its first round", || {
         let runs = host.get("/v1/runs?chain=nightly&state=succeeded,failed");
         (list(&runs, "runs").len() == 2).then_some(())
@@ -51,7 +55,7 @@ fn runs_are_found_by_each_word_of_the_filter() {
         add_reports(&host);
         let chain = ids(&host.get("/v1/runs?chain=nightly"));
         let [failed, day] = chain[..] else { panic!("two runs of the chain: {chain:?}") };
-        let host_name = host.get("/v1/host")["name"].as_str().unwrap().to_owned();
+        let on = format!("--on {} --outcome failed", host.get("/v1/host")["name"].as_str().unwrap());
         does(&host, &["schedule", "add", "extra", "--task", "report-week", "--in", "1s"]);
         let week = host.eventually("the added schedule has made a run that succeeded", || {
             ids(&host.get("/v1/runs?key=extra&state=succeeded")).first().copied()
@@ -79,7 +83,7 @@ fn runs_are_found_by_each_word_of_the_filter() {
             ("--text DISK", vec![failed]),
             ("--text file --outcome crashed --task b*", vec![demanded]),
             ("--begun --limit 2", vec![demanded, week]),
-            (&format!("--on {host_name} --outcome failed"), vec![demanded, failed]),
+            (on.as_str(), vec![demanded, failed]),
             ("--on elsewhere", vec![]),
         ] {
             assert_eq!(listed(&host, words), expected, "{words}");
@@ -116,7 +120,8 @@ fn labels_are_shown_and_a_run_keeps_those_that_it_was_made_with() {
         let (told, _) = does(&host, &["trigger", "report-week", "--label", "env=test", "--label", "ticket=7"]);
         let run = told.split_whitespace().nth(2).unwrap().to_owned();
         host.wait(run.parse().unwrap());
-        host.add_bytes("reports", &crate::harness::guest("probe"), Some("[tasks.report-week]\n"));
+        let without = granted("[tasks.report-week]\ninput-json = { do = \"echo\" }\n");
+        host.add_bytes("reports", &guest("probe"), Some(&without));
         host.eventually("the task has no labels any more", || {
             let task = host.get("/v1/tasks/report-week");
             task.get("labels").is_none().then_some(())
