@@ -1,6 +1,7 @@
 //! Tests how lists read the tables of days, and runs that an older program made.
 
 use super::*;
+use crate::Store as _;
 use crate::lists::{Filter, ListRuns, Lists as _};
 use crate::postgres::lists::pages;
 use sexton_domain::task::TaskKey;
