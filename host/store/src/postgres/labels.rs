@@ -202,7 +202,7 @@ pub(super) async fn find_tenants(tx: &mut Tx) -> Step<u64> {
     tx.execute(
         formatcp!(
             "UPDATE runs r SET tenant = n.id FROM \
-             (SELECT * FROM ({WITHOUT_TENANT} LIMIT $1) some ORDER BY id) c \
+             (SELECT * FROM ({WITHOUT_TENANT} LIMIT $1) found ORDER BY id) c \
              JOIN tasks t ON t.id = c.task JOIN tenants n ON n.name = t.tenant \
              WHERE r.id = c.id AND r.over_at = c.over_at"
         ),

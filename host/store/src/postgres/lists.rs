@@ -28,13 +28,14 @@ use sexton_domain::time::Timestamp;
 /// See [`crate::lists::Lists::list_runs`].
 pub(super) async fn list(tx: &Tx, list: &ListRuns) -> Step<RunPage> {
     let filter = &list.filter;
-    let (tenants, facts, looks_at_labels) = facts(tx, filter).await?;
+    let (tenants, facts, are_whole) = facts(tx, filter).await?;
     let walks = rules::walks(filter, &facts);
     if walks.is_empty() {
         return Ok(RunPage::default());
     }
     let (after, before) = range(tx, list).await?;
-    let looks = Looks { at_labels: looks_at_labels, at_texts: filter.text.is_some() };
+    let at_labels = rules::looks_at_labels(filter, &walks, are_whole);
+    let looks = Looks { at_labels, at_texts: filter.text.is_some() };
     let reads = reads(&walks, filter, &tenants, looks);
     let values = Parameters::of(list, (after, before));
     let asked: Vec<_> = reads.iter().map(|read| values.of_page(read, looks)).collect();
@@ -56,9 +57,10 @@ async fn looked(tx: &Tx, reads: &[Read], values: &Parameters<'_>) -> Step<Option
     Ok(each.max_by_key(|looked| looked.run))
 }
 
-/// The parts of a run that a statement looks at beside the columns of its row.
+/// The parts of runs that statements look at beside the columns of their rows.
 #[derive(Clone, Copy)]
 struct Looks {
+    /// The labels of all runs, because no walk has only runs with those of the filter.
     at_labels: bool,
     at_texts: bool,
 }
@@ -72,6 +74,8 @@ pub(super) struct Read {
     keys: Vec<i64>,
     /// Whether the second statement has the parameter [`KEY`].
     has_key: bool,
+    /// Whether the first one has the labels of the filter.
+    at_labels: bool,
 }
 
 /// The parameter with the key of an added schedule.
@@ -86,6 +90,8 @@ struct Part {
     is_backward: bool,
     /// Whether it reads at each tenant and key, `k`.
     is_keyed: bool,
+    /// Whether the labels of its runs are looked at.
+    at_labels: bool,
 }
 
 /// Returns the statements that read `walks`.
@@ -93,13 +99,15 @@ fn reads(walks: &[Walk], filter: &Filter, tenants: &[i64], looks: Looks) -> Vec<
     let runs = rules::states(filter).contains(&RunState::Running);
     let mut reads = Vec::new();
     for walk in walks {
-        let mut parts = vec![part(walk, filter.begun)];
-        match walk.path {
-            // These indexes have no runs that are running.
-            Path::Tenant | Path::Labels if runs => parts.push(running()),
-            Path::Key => parts.push(live_of_key()),
-            _ => {}
-        }
+        let mut parts = vec![Part { at_labels: looks.at_labels, ..part(walk, filter.begun) }];
+        // The indexes of tenants and of labels have no runs that are running.
+        let other = match walk.path {
+            Path::Tenant | Path::Labels if runs => Some(running()),
+            Path::Key => Some(live_of_key()),
+            _ => None,
+        };
+        parts.extend(other.map(|other| Part { at_labels: !filter.labels.is_empty(), ..other }));
+        let at_labels = parts.iter().any(|part| part.at_labels);
         let keys: Vec<i64> = match walk.path {
             Path::Waiting if walk.keys.is_empty() => (0..CAUSES.len() as i64).collect(),
             _ => walk.keys.clone(),
@@ -112,16 +120,17 @@ fn reads(walks: &[Walk], filter: &Filter, tenants: &[i64], looks: Looks) -> Vec<
         let pairs = tenants.iter().flat_map(|tenant| keys.iter().map(move |key| (*tenant, *key)));
         let (tenants, keys) = pairs.unzip();
         let has_key = walk.path == Path::Key;
-        reads.push(Read { page: page(&parts, looks), bounds: bounds(&parts, looks), tenants, keys, has_key });
+        let (page, bounds) = (page(&parts, looks), bounds(&parts, looks));
+        reads.push(Read { page, bounds, tenants, keys, has_key, at_labels });
     }
     reads
 }
 
 /// Returns the part that reads at the keys of a walk.
 fn part(walk: &Walk, begun: bool) -> Part {
-    let runs = |which: String| Part { table: "runs", which, is_backward: true, is_keyed: true };
+    let runs = |which: String| Part { table: "runs", which, is_backward: true, is_keyed: true, at_labels: false };
     match walk.path {
-        Path::All => Part { table: "runs", which: "true".to_owned(), is_backward: false, is_keyed: false },
+        Path::All => Part { is_backward: false, is_keyed: false, ..runs("true".to_owned()) },
         Path::Tenant => runs(formatcp!("x.tenant = k.tenant AND x.cause = k.key AND x.state <> {RUNNING}").to_owned()),
         Path::Tasks if begun => runs("x.task = k.key AND x.attempt > 0".to_owned()),
         Path::Tasks => runs("x.task = k.key".to_owned()),
@@ -142,12 +151,16 @@ fn part(walk: &Walk, begun: bool) -> Part {
 }
 
 fn running() -> Part {
-    let which = formatcp!("x.state = {RUNNING}").to_owned();
-    Part { table: "runs_live", which, is_backward: false, is_keyed: false }
+    live(formatcp!("x.state = {RUNNING}").to_owned())
 }
 
 fn live_of_key() -> Part {
-    Part { table: "runs_live", which: formatcp!("x.schedule = ${KEY}").to_owned(), is_backward: false, is_keyed: false }
+    live(formatcp!("x.schedule = ${KEY}").to_owned())
+}
+
+/// Returns a part that reads all runs that are not over and meet a condition.
+fn live(which: String) -> Part {
+    Part { table: "runs_live", which, is_backward: false, is_keyed: false, at_labels: false }
 }
 
 /// Columns of a run that a list needs.
@@ -157,7 +170,7 @@ const COLUMNS: &str = "x.id, x.tenant, x.task, x.state, x.due_at, x.run_at, x.cr
 
 /// Returns the runs that a part looks at, newest first. If texts are looked at, each with the bytes of those before it.
 fn rows(part: &Part, looks: Looks) -> String {
-    let Part { table, which, is_backward, is_keyed } = part;
+    let Part { table, which, is_backward, is_keyed, .. } = part;
     let (range, order) = match is_backward {
         true => ("-x.id > $3::bigint AND -x.id < $4::bigint", "-x.id"),
         false => ("x.id < -($3::bigint) AND x.id > -($4::bigint)", "x.id DESC"),
@@ -198,12 +211,13 @@ fn page(parts: &[Part], looks: Looks) -> String {
     };
     let mut matches = matching(parameter, "over_at");
     let mut last = LAST;
-    if looks.at_labels {
+    let mut labels = String::new();
+    if parts.iter().any(|part| part.at_labels) {
         last += 1;
-        matches.push_str(&format!(
-            " AND (SELECT count(*) FROM unnest(${last}::text[]) AS j(label) JOIN labels_of_sets s \
-             ON s.tenant = r.tenant AND s.label = j.label AND s.label_set = r.labels) = cardinality(${last}::text[])"
-        ));
+        labels = format!(
+            "(SELECT count(*) FROM unnest(${last}::text[]) AS j(label) JOIN labels_of_sets s \
+             ON s.tenant = r.tenant AND s.label = j.label AND s.label_set = r.labels) = cardinality(${last}::text[]) AND "
+        );
     }
     if looks.at_texts {
         let (plain, json) = (last + 1, last + 2);
@@ -216,10 +230,11 @@ fn page(parts: &[Part], looks: Looks) -> String {
     }
     let each = parts.iter().map(|part| {
         let (rows, order) = (rows(part, looks), if part.is_backward { "r.back" } else { "r.id DESC" });
+        let labels = if part.at_labels { labels.as_str() } else { "" };
         at_keys(
             part,
             &format!(
-                "SELECT r.* FROM ({rows}) r JOIN tasks t ON t.id = r.task WHERE {matches} \
+                "SELECT r.* FROM ({rows}) r JOIN tasks t ON t.id = r.task WHERE {labels}{matches} \
                  ORDER BY {order} LIMIT ${LIMIT}::bigint"
             ),
         )
@@ -301,7 +316,7 @@ impl<'a> Parameters<'a> {
             &matched.attempts,
         ];
         all.extend(matched);
-        if looks.at_labels {
+        if read.at_labels {
             all.push(&self.labels);
         }
         if looks.at_texts {
@@ -354,7 +369,7 @@ async fn first_made_at(tx: &Tx, instant: Timestamp) -> Step<i64> {
 }
 
 /// Reads the facts that decide how the list is read: the numbers of its tenant, of which 0 has the runs that an older
-/// program made; the tasks and sets of labels; and whether the labels of each run must be looked at.
+/// program made; the tasks and sets of labels; and whether runs of these sets have all labels.
 async fn facts(tx: &Tx, filter: &Filter) -> Step<(Vec<i64>, Facts, bool)> {
     let tenant = match &filter.tenant {
         Some(tenant) => labels::tenant(tx, tenant).await?.unwrap_or(-1),
@@ -369,10 +384,10 @@ async fn facts(tx: &Tx, filter: &Filter) -> Step<(Vec<i64>, Facts, bool)> {
         let rows = tx.query(sql, &[&tenant, &label, &to_sql(SETS)]).await?;
         of_labels.push(rows.iter().map(|row| row.get(0)).collect());
     }
-    let (sets, looks_at_labels) = match &filter.tenant {
+    let (sets, is_cut) = match &filter.tenant {
         Some(_) => rules::sets(&of_labels),
         // Only a list of one tenant has sets.
-        None => (Named::Any, !filter.labels.is_empty()),
+        None => (Named::Any, false),
     };
     let tasks = tasks(tx, filter).await?;
     let runs_of_tasks = match &tasks {
@@ -382,7 +397,7 @@ async fn facts(tx: &Tx, filter: &Filter) -> Step<(Vec<i64>, Facts, bool)> {
         }
         Named::Any | Named::Many => 0,
     };
-    Ok((tenants, Facts { tasks, sets, runs_of_tasks }, looks_at_labels))
+    Ok((tenants, Facts { tasks, sets, runs_of_tasks }, !is_cut))
 }
 
 /// Returns the tasks that a filter names.

@@ -194,7 +194,7 @@ fn millis(length: Duration) -> i64 {
 }
 
 /// Returns the sets that have all labels of a filter, from those that have each of them, of which at most [`SETS`] were
-/// read; and whether the labels of each run must be looked at, because there are other sets, or other labels.
+/// read; and whether runs of these sets may lack a label of the filter, or other sets have all.
 pub(crate) fn sets(of_labels: &[Vec<i64>]) -> (Named, bool) {
     let (whole, cut): (Vec<&Vec<i64>>, Vec<_>) = of_labels.iter().partition(|sets| sets.len() < SETS);
     let Some((first, others)) = whole.split_first() else {
@@ -203,6 +203,12 @@ pub(crate) fn sets(of_labels: &[Vec<i64>]) -> (Named, bool) {
     let mut both = (*first).clone();
     both.retain(|set| others.iter().all(|other| other.contains(set)));
     if both.len() > FEW { (Named::Many, true) } else { (Named::Few(both), !cut.is_empty()) }
+}
+
+/// Returns whether the labels of each run must be looked at: its walks are not all at sets that have those of the filter.
+/// `are_whole` says whether such sets have all of them.
+pub(crate) fn looks_at_labels(filter: &Filter, walks: &[Walk], are_whole: bool) -> bool {
+    !filter.labels.is_empty() && !(are_whole && walks.iter().all(|walk| walk.path == Path::Labels))
 }
 
 /// Returns the tasks that were found, of which at most one more than [`FEW`] were read.

@@ -23,12 +23,13 @@ const MOST_WAITING: usize = 20_000;
 /// See [`crate::lists::Lists::list_runs`].
 pub(super) fn list(conn: &Connection, list: &ListRuns) -> rusqlite::Result<RunPage> {
     let filter = &list.filter;
-    let (tenants, facts, looks_at_labels) = facts(conn, filter)?;
+    let (tenants, facts, are_whole) = facts(conn, filter)?;
+    let walks = rules::walks(filter, &facts);
     let (after, before) = range(conn, list)?;
-    let labels = looks_at_labels.then(|| json(filter));
+    let labels = rules::looks_at_labels(filter, &walks, are_whole).then(|| json(filter));
     let base = Base { after, before, values: Values::of(filter, list.now), labels };
     let mut statements = Vec::new();
-    for walk in rules::walks(filter, &facts) {
+    for walk in walks {
         for source in sources(conn, &walk, &tenants, &base, filter)? {
             let statement = conn.prepare_cached(&sql(source.path, filter.begun, base.labels.is_some()))?;
             statements.push((statement, source));
@@ -300,7 +301,7 @@ fn first_made_at(conn: &Connection, instant: Timestamp) -> rusqlite::Result<i64>
 }
 
 /// Reads the facts that decide how the list is read: the numbers of its tenant, of which 0 has the runs that an older
-/// program made; the tasks and sets of labels; and whether the labels of each run must be looked at.
+/// program made; the tasks and sets of labels; and whether runs of these sets have all labels.
 fn facts(conn: &Connection, filter: &Filter) -> rusqlite::Result<(Vec<i64>, Facts, bool)> {
     let mut tenants = vec![match &filter.tenant {
         Some(tenant) => conn
@@ -324,13 +325,13 @@ fn facts(conn: &Connection, filter: &Filter) -> rusqlite::Result<(Vec<i64>, Fact
             .collect::<rusqlite::Result<Vec<i64>>>()?;
         of_labels.push(sets);
     }
-    let (sets, looks_at_labels) = match &filter.tenant {
+    let (sets, is_cut) = match &filter.tenant {
         Some(_) => rules::sets(&of_labels),
         // Only a list of one tenant has sets.
-        None => (Named::Any, !filter.labels.is_empty()),
+        None => (Named::Any, false),
     };
     let (tasks, runs_of_tasks) = tasks(conn, filter)?;
-    Ok((tenants, Facts { tasks, sets, runs_of_tasks }, looks_at_labels))
+    Ok((tenants, Facts { tasks, sets, runs_of_tasks }, !is_cut))
 }
 
 /// Returns the tasks that a filter names, and the number of their runs that are over.

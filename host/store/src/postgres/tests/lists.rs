@@ -71,7 +71,7 @@ async fn a_page_reads_few_runs_by_one_index_of_the_days_that_can_have_any() {
     let since = Some(now.plus(DAY * 2));
     let since = plans(&database, Filter { since, ..self::of_tenant("default") }, now);
 
-    for (plan, index) in [(&of_tenant[0], "tenant_cause_expr_idx"), (&failed[0], "tenant_expr_expr1_idx")] {
+    for (plan, index) in [(&of_tenant[0], "tenant_cause_expr_idx"), (&failed[0], "tenant_case_expr_idx")] {
         assert!(plan.contains(index), "{index} is not in {plan}");
         let read = plan.split("rows=").skip(1).filter_map(|rest| rest.split([' ', '.']).next()?.parse::<u64>().ok());
         assert!(read.max().is_some_and(|rows| rows <= 50), "{plan}");
