@@ -151,7 +151,10 @@ fn tasks_are_listed_by_their_labels_and_page_by_page() {
         assert_eq!(names(&host.get("/v1/tasks?task=*-week&label=env%3Dprod")), ["report-week"]);
         let first = host.get("/v1/tasks?limit=2");
         let rest = host.get(&format!("/v1/tasks?cursor={}", first["cursor"].as_str().unwrap()));
-        assert_eq!((names(&first).concat(), names(&rest).concat()), ("badprobe".into(), "report-dayreport-week".into()));
+        assert_eq!(
+            (names(&first).concat(), names(&rest).concat()),
+            ("badprobe".into(), "report-dayreport-week".into())
+        );
         let shown = does(&host, &["tasks", "report-*", "--label", "env=prod"]).0;
         assert!(shown.contains("report-week") && !shown.contains("report-day"), "{shown}");
         assert!(shown.contains("LABELS") && shown.contains("env=prod, team=web"), "{shown}");

@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 
 use super::screen::Screen;
 use super::{Cli, CliError, Exit, dispatch};
-use crate::http::serve;
 use crate::http::api_types::runs::Runs;
+use crate::http::serve;
 use crate::http::tests::{NOW, Rig, report};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::{Cause, Outcome, Output};
@@ -120,7 +120,8 @@ fn runs_are_filtered_by_the_words_of_the_api() {
     assert!(labelled.contains("LABELS") && labelled.contains("env=prod, team=web"), "{labelled}");
     assert!(!host.prints("runs --task tick").contains("LABELS"), "a column that would be empty is left out");
     assert!(host.prints("show 1").contains("labels      env=prod, team=web\n"));
-    for wrong in ["runs --label team", "runs --since later", "runs --task A", "runs --cursor x", "trigger hello --label =1"]
+    for wrong in
+        ["runs --label team", "runs --since later", "runs --task A", "runs --cursor x", "trigger hello --label =1"]
     {
         assert_eq!(host.fails(wrong), Exit::Usage, "{wrong}");
     }

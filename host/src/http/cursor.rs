@@ -105,7 +105,9 @@ mod tests {
 
     #[test]
     fn any_other_text_is_no_cursor() {
-        for bad in ["", "r", "31", "rx", "r-1", "rffffffffffffffff", "n6", "nff", "äb", &format!("n{}", "61".repeat(600))] {
+        for bad in
+            ["", "r", "31", "rx", "r-1", "rffffffffffffffff", "n6", "nff", "äb", &format!("n{}", "61".repeat(600))]
+        {
             assert!(Cursor::of_runs(bad).is_err() && Cursor::of_names(bad).is_err(), "{bad}");
         }
         assert!(Cursor::of_names("r1f").is_err() && Cursor::of_runs("n61").is_err());

@@ -1,7 +1,5 @@
 //! Reads the filter of a list of runs. Its words are the same in the API and on the command line.
 
-use std::time::Duration;
-
 use chrono_tz::Tz;
 use serde::Deserialize;
 
@@ -70,7 +68,8 @@ impl ListQuery {
         let now = app.clock.now();
         let until = self.until.as_deref().map(|text| instant("until", text, Tz::UTC, now)).transpose()?;
         let longer_than = self.longer_than.as_deref();
-        let longer_than = longer_than.map(|text| request::duration("longer-than", text, request::FURTHEST)).transpose()?;
+        let longer_than =
+            longer_than.map(|text| request::duration("longer-than", text, request::FURTHEST)).transpose()?;
         let filter = Filter {
             task: self.task.as_deref().map(|text| TaskPattern::read(text).map_err(of_field("task"))).transpose()?,
             states: words("state", self.state.as_deref(), &RunState::ALL.map(|state| (state.as_str(), vec![state])))?,
@@ -202,6 +201,8 @@ fn contradicts(filter: &Filter) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn read(outcome: &str) -> ApiResult<Vec<Outcome>> {

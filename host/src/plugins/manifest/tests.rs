@@ -468,6 +468,9 @@ fn however_much_of_a_manifest_a_message_quotes_it_is_one_line_of_bounded_length(
     }
     let error =
         Manifest::parse("front.toml", &format!("[tasks.a]\n{long} = 1\n")).expect_err("an unknown key").to_string();
-    assert!(error.contains("known keys: description, labels, every, "), "what may stand there is told all the same: {error}");
+    assert!(
+        error.contains("known keys: description, labels, every, "),
+        "what may stand there is told all the same: {error}"
+    );
     assert_eq!(reading::nearest(&"every".repeat(20), &["every"]), None, "comparing takes as long as a text is");
 }

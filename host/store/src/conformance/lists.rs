@@ -182,8 +182,7 @@ fn fits(filter: &Filter, run: &RunInfo, log: &str) -> bool {
 
 /// Checks that a list, in pages of `limit`, has the runs that its filter selects. Returns their number.
 async fn check(store: &Tested, all: &[(RunInfo, String)], filter: &Filter, limit: usize, what: &str) -> usize {
-    let expected: Vec<RunId> =
-        all.iter().filter(|(run, log)| fits(filter, run, log)).map(|(run, _)| run.id).collect();
+    let expected: Vec<RunId> = all.iter().filter(|(run, log)| fits(filter, run, log)).map(|(run, _)| run.id).collect();
     assert_eq!(listed(store, filter, limit).await, expected, "{what}");
     expected.len()
 }

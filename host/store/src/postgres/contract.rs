@@ -18,8 +18,8 @@ use crate::tasks::Tasks;
 use crate::{
     AttemptInfo, AwaitedRunState, CacheKey, CacheRestore, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome,
     Entry, EntryHistory, EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode,
-    LockName, LockTaken, NewRun, Released, Result, Retention, RunInfo, RunKey, ScheduleStart, Store,
-    StoreStats, TaskState, TriggerState, UpdateMemory, WriteOutcome,
+    LockName, LockTaken, NewRun, Released, Result, Retention, RunInfo, RunKey, ScheduleStart, Store, StoreStats,
+    TaskState, TriggerState, UpdateMemory, WriteOutcome,
 };
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::run::{ClaimKey, Output, RunId, RunState};
@@ -30,8 +30,8 @@ use sexton_domain::time::Timestamp;
 use super::runs::Enqueue;
 use super::tx_actions::act;
 use super::{
-    MOST, PostgresStore, added, cache, claims, extend, history, labels, lists, locks, loss, partitions, pauses, policies,
-    prune, published, read, runs, schedules, versions,
+    MOST, PostgresStore, added, cache, claims, extend, history, labels, lists, locks, loss, partitions, pauses,
+    policies, prune, published, read, runs, schedules, versions,
 };
 
 /// The most transactions of one pruning that give runs their tenants, for which the sweeper's other work waits.

@@ -101,11 +101,7 @@ pub(super) async fn sets(tx: &Tx, wanted: &[(i64, &Labels)], now: Timestamp) -> 
 }
 
 /// Writes sets, in the order in which all transactions do, and keeps their numbers in memory.
-async fn add(
-    tx: &Tx,
-    new: &BTreeMap<(i64, Vec<u8>), &Labels>,
-    now: Timestamp,
-) -> Step<HashMap<TenantLabels, i64>> {
+async fn add(tx: &Tx, new: &BTreeMap<(i64, Vec<u8>), &Labels>, now: Timestamp) -> Step<HashMap<TenantLabels, i64>> {
     let (tenants, digests): (Vec<i64>, Vec<&[u8]>) = new.keys().map(|(tenant, digest)| (*tenant, &digest[..])).unzip();
     let texts: Vec<String> = new.values().map(|labels| text_of(labels)).collect();
     let labels: Vec<(i64, &[u8], String)> = new
@@ -117,10 +113,7 @@ async fn add(
     let mut own = Tx::take(&tx.shared, 0, false).await?;
     own.reading();
     let rows = own
-        .query(
-            ADD_SETS,
-            &[&tenants, &digests, &texts, &now.as_millis(), &of_labels.0, &of_labels.1, &each_label],
-        )
+        .query(ADD_SETS, &[&tenants, &digests, &texts, &now.as_millis(), &of_labels.0, &of_labels.1, &each_label])
         .await?;
     own.read();
     let ids: HashMap<(i64, Vec<u8>), i64> = rows.iter().map(|row| ((row.get(1), row.get(2)), row.get(0))).collect();

@@ -435,10 +435,12 @@ pub(super) fn pages(list: &ListRuns) -> Vec<(String, Vec<String>)> {
     let reads = reads(&rules::walks(&list.filter, &Facts::default()), &list.filter, &[1], looks);
     let parameters = Parameters::of(list, (0, i64::MAX));
     let values = |read: &Read| {
-        let array = |numbers: &[i64]| format!("'{{{}}}'", numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
+        let array =
+            |numbers: &[i64]| format!("'{{{}}}'", numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
         let (values, null) = (&parameters.values, "NULL".to_owned());
         let text = |text: &Option<String>| text.as_ref().map_or(null.clone(), |text| format!("'{text}'"));
-        let [from, to, day, look] = [parameters.from, parameters.to, parameters.day, parameters.look].map(|n| n.to_string());
+        let [from, to, day, look] =
+            [parameters.from, parameters.to, parameters.day, parameters.look].map(|n| n.to_string());
         let [states, causes, outcomes] = [values.states, values.causes, values.outcomes].map(|bits| bits.to_string());
         let [since, until, now] = [values.since, values.until, values.now].map(|at| format!("'{at}'"));
         let day = format!("'{day}'");

@@ -212,7 +212,8 @@ async fn admit(tx: &mut Tx, tally: &mut CounterChanges, wanted: Vec<Wanted<'_>>)
 /// Returns the run that has the key already.
 async fn existing(tx: &Tx, wanted: &Wanted<'_>) -> Step<Option<RunId>> {
     let Some(key) = wanted.key() else { return Ok(None) };
-    let row = tx.query_opt("SELECT run FROM run_keys WHERE task = $1 AND key = $2", &[&wanted.owner.task, &key]).await?;
+    let row =
+        tx.query_opt("SELECT run FROM run_keys WHERE task = $1 AND key = $2", &[&wanted.owner.task, &key]).await?;
     Ok(row.map(|row| RunId(row.get(0))))
 }
 

@@ -150,8 +150,7 @@ pub(crate) fn walks(filter: &Filter, facts: &Facts) -> Vec<Walk> {
 pub(crate) fn states(filter: &Filter) -> Vec<RunState> {
     let all = if filter.states.is_empty() { RunState::ALL.to_vec() } else { filter.states.clone() };
     let fits = |state: &RunState| {
-        (filter.outcomes.is_empty() || state.is_over())
-            && (filter.longer_than.is_none() || *state != RunState::Waiting)
+        (filter.outcomes.is_empty() || state.is_over()) && (filter.longer_than.is_none() || *state != RunState::Waiting)
     };
     all.into_iter().filter(fits).collect()
 }

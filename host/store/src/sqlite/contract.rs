@@ -22,8 +22,8 @@ use crate::tasks::Tasks;
 use crate::{
     AttemptInfo, AwaitedRunState, CacheKey, CacheRestore, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome,
     Entry, EntryHistory, EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode,
-    LockName, LockTaken, NewRun, Released, Result, Retention, RunInfo, RunKey, ScheduleStart, Store,
-    StoreStats, TaskState, TriggerState, UpdateMemory, WriteOutcome,
+    LockName, LockTaken, NewRun, Released, Result, Retention, RunInfo, RunKey, ScheduleStart, Store, StoreStats,
+    TaskState, TriggerState, UpdateMemory, WriteOutcome,
 };
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::run::{ClaimKey, Output, RunId, RunState};

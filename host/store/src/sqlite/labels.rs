@@ -12,7 +12,9 @@ use sexton_domain::task::Name;
 
 /// Returns the numbers of all tenants.
 pub(super) fn tenants(conn: &Connection) -> rusqlite::Result<HashMap<Name, i64>> {
-    conn.prepare_cached("SELECT name, id FROM tenants")?.query_map([], |row| Ok((name(row, 0)?, row.get(1)?)))?.collect()
+    conn.prepare_cached("SELECT name, id FROM tenants")?
+        .query_map([], |row| Ok((name(row, 0)?, row.get(1)?)))?
+        .collect()
 }
 
 /// Gives a number to a tenant that has none.
@@ -57,13 +59,11 @@ pub(super) fn delete_unused(conn: &Connection, sets: &[i64]) -> rusqlite::Result
         "DELETE FROM label_sets WHERE id = ?1 AND NOT EXISTS \
          (SELECT 1 FROM runs r INDEXED BY runs_labelled WHERE r.labels = ?1) RETURNING tenant, labels",
     )?;
-    let mut label = conn
-        .prepare_cached("DELETE FROM labels_of_sets WHERE tenant = ?1 AND label = ?2 AND label_set = ?3")?;
+    let mut label =
+        conn.prepare_cached("DELETE FROM labels_of_sets WHERE tenant = ?1 AND label = ?2 AND label_set = ?3")?;
     let mut deleted = Vec::new();
     for set in sets {
-        let gone = delete
-            .query_row([set], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
-            .optional()?;
+        let gone = delete.query_row([set], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))).optional()?;
         let Some((tenant, text)) = gone else { continue };
         for text in each(&read(&text)) {
             label.execute(params![tenant, text, set])?;

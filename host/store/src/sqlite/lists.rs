@@ -230,9 +230,10 @@ fn look(
     let most = if text.is_some() { LOOK_FOR_TEXT } else { LOOK };
     let (mut hits, mut last, mut count, mut bytes) = (Vec::new(), None, 0, 0);
     while hits.len() < list.limit {
-        let newest = streams.iter_mut().filter(|stream| stream.next.is_some()).max_by_key(|stream| {
-            stream.next.map(|seen| seen.run)
-        });
+        let newest = streams
+            .iter_mut()
+            .filter(|stream| stream.next.is_some())
+            .max_by_key(|stream| stream.next.map(|seen| seen.run));
         let Some((stream, seen)) = newest.and_then(|stream| stream.next.map(|seen| (stream, seen))) else {
             return Ok((hits, None));
         };
@@ -291,7 +292,8 @@ fn first_made_at(conn: &Connection, instant: Timestamp) -> rusqlite::Result<i64>
     let mut statement = conn.prepare_cached("SELECT id, created_at FROM runs WHERE id >= ?1 ORDER BY id LIMIT 1")?;
     while low < high {
         let middle = low + (high - low) / 2;
-        let found = statement.query_row([middle], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?;
+        let found =
+            statement.query_row([middle], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?;
         match found {
             Some((run, made_at)) if made_at < instant.as_millis() => low = run + 1,
             _ => high = middle,

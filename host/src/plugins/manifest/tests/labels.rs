@@ -40,7 +40,8 @@ fn tasks(manifest: &Manifest) -> Vec<(String, String)> {
 
 #[test]
 fn a_task_has_the_labels_of_its_manifest_and_its_own_which_count() {
-    let text = "labels = { team = \"web\", env = \"prod\" }\n[tasks.a]\n[tasks.b]\nlabels = { env = \"test\", tier = \"\" }";
+    let text =
+        "labels = { team = \"web\", env = \"prod\" }\n[tasks.a]\n[tasks.b]\nlabels = { env = \"test\", tier = \"\" }";
 
     let found = tasks(&parse(text));
 

@@ -95,8 +95,7 @@ fn a_filter_that_no_run_fits_has_no_walks() {
     let none = Facts { tasks: Named::Few(Vec::new()), ..Facts::default() };
     assert_eq!(walks(&filter(), &none), []);
     assert_eq!(walks(&filter(), &Facts { sets: Named::Few(Vec::new()), ..Facts::default() }), []);
-    let waits_long =
-        Filter { states: vec![RunState::Waiting], longer_than: Some(Duration::from_secs(1)), ..filter() };
+    let waits_long = Filter { states: vec![RunState::Waiting], longer_than: Some(Duration::from_secs(1)), ..filter() };
     assert_eq!(plain(&waits_long), []);
     let waits_trapped = Filter { states: vec![RunState::Waiting], outcomes: vec![Outcome::Trapped], ..filter() };
     assert_eq!(plain(&waits_trapped), []);

@@ -21,7 +21,8 @@ async fn runs_that_an_older_program_made_are_listed_before_and_after_they_get_th
     store.enqueue(vec![NewRun::of(other, NOW, Cause::Demand)], NOW).await.unwrap();
     store.cancel(RunId(2), "no", NOW).await.unwrap();
     store.write(|w| Ok(w.conn.execute("UPDATE runs SET tenant = 0", [])?)).await.unwrap();
-    let without = || store.read(|conn| conn.query_row("SELECT count(*) FROM runs WHERE tenant = 0", [], |row| row.get(0)));
+    let without =
+        || store.read(|conn| conn.query_row("SELECT count(*) FROM runs WHERE tenant = 0", [], |row| row.get(0)));
     let retention = Retention { runs: u64::MAX, age: std::time::Duration::MAX, bytes: u64::MAX };
 
     for pruned in [false, true] {
