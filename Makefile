@@ -14,7 +14,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos mutants fuzz fuzz-check guards docs lint bench bench-hung bench-schedules bench-store bench-tasks soak examples guests wasm-target postgres
+.PHONY: run test hostile leak chaos mutants fuzz fuzz-check guards docs lint bench bench-hung bench-schedules bench-store bench-tasks bench-lists soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -87,6 +87,9 @@ bench-store: guests postgres ## Both stores and what others use: runs a second, 
 
 bench-tasks: guests postgres ## What 100,000 tasks in one host cost, beside ten
 	cargo bench --bench tasks
+
+bench-lists: guests postgres ## Lists of a million runs by every word of the filter, on both stores
+	cargo bench --bench lists
 
 soak: guests ## An hour of good and hostile tasks: is anything lost, late, or leaking?
 	cargo bench --bench soak

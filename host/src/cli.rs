@@ -21,6 +21,7 @@ mod new;
 mod pausing;
 mod profile;
 mod run_view;
+mod runs;
 mod schedule;
 mod schedules;
 mod screen;
@@ -78,7 +79,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Plugins(asks) => lists::plugins(&asks.client(before)?, asks.args, screen),
         Command::Tasks(asks) => task_view::tasks(&asks.client(before)?, &asks.args, screen),
         Command::Chains(asks) => chains::chains(&asks.client(before)?, asks.args, screen),
-        Command::Runs(asks) => lists::runs(&asks.client(before)?, &asks.args, screen),
+        Command::Runs(asks) => runs::runs(&asks.client(before)?, &asks.args, screen),
         Command::Locks(asks) => locks::locks(&asks.client(before)?, &asks.args, screen),
         Command::Show(asks) => run_view::show(&asks.client(before)?, &asks.args, screen),
         Command::Logs(asks) => logs::logs(&asks.client(before)?, &asks.args, screen),

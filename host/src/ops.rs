@@ -37,6 +37,7 @@ pub use statistics::{Change, ChangeKind, Spread, Statistics};
 use crate::machine::budget::Budgets;
 use crate::machine::drain::HostDuty;
 use crate::machine::live::LiveRuns;
+use sexton_domain::labels::BadLabels;
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::schedule::request::BadRequest;
 use sexton_domain::task::{Name, TaskKey};
@@ -119,6 +120,9 @@ pub enum OpError {
     /// The reason that was given cannot be shown.
     #[error("`reason` is one line of 1 to {} characters", reason::LONGEST)]
     BadReason,
+    /// The run would have labels that no run can have.
+    #[error("`label`: {0}")]
+    BadLabels(#[from] BadLabels),
     /// The run has ended already.
     #[error("run {0} is over already: {1}")]
     RunIsOver(RunId, RunState),

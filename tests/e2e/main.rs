@@ -30,6 +30,7 @@ mod hosts;
 mod hung;
 mod idle;
 mod latest;
+mod lists;
 mod locks;
 mod many_hosts;
 mod memory;

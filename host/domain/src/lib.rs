@@ -3,6 +3,7 @@
 //! Every decision here is a function of its arguments, time included. The crate knows no IO, no clock, no async code, no
 //! SQL and no wasmtime, and it builds in seconds.
 
+pub mod labels;
 pub mod lengths;
 pub mod lifecycle;
 pub mod pause;

@@ -85,6 +85,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All causes, in the order in which they are listed to people.
+    pub const ALL: [Self; 4] = [Self::Schedule, Self::Start, Self::Demand, Self::Task];
+
     /// Returns the name of the cause, which is the same everywhere.
     pub fn as_str(self) -> &'static str {
         match self {

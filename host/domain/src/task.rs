@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::labels::Labels;
 use crate::retry::RetryPolicy;
 use crate::schedule::{self, CatchUp, Plan, Timing, Trigger};
 use crate::supervision::Supervision;
@@ -49,6 +50,8 @@ pub struct Task {
     pub plugin: Name,
     /// One line for people.
     pub description: Option<String>,
+    /// The labels of the task, which its runs get.
+    pub labels: Labels,
     /// The trigger.
     pub trigger: Trigger,
     /// The zone whose clocks count, always shown beside the task's times: the one that a crontab names, or the
@@ -97,6 +100,7 @@ impl Task {
             plugin: name.clone(),
             key: TaskKey { tenant: Name::default_tenant(), task: name },
             description: None,
+            labels: Labels::default(),
             trigger: Trigger::OnDemand,
             zone: chrono_tz::Tz::UTC,
             overlap: Overlap::Allow(ON_DEMAND_AT_ONCE),

@@ -3,6 +3,7 @@
 mod connection;
 mod help;
 mod hosts;
+mod lists;
 #[cfg(test)]
 mod reference;
 mod runs;
@@ -21,9 +22,10 @@ pub(super) use hosts::{
     CacheCommand, CacheGetArgs, CacheHistoryArgs, CacheListArgs, CacheRestoreArgs, CacheSetArgs, DrainArgs, LocksArgs,
 };
 pub use hosts::{Hidden, RunArgs};
+pub(super) use lists::{RunsArgs, TaskOrPattern, TasksArgs};
 pub(super) use runs::{
     BackfillArgs, KillArgs, LogsArgs, PauseArgs, ProfileArgs, ReleaseArgs, RerunArgs, ResultArgs, ResumeArgs,
-    RunOrTask, RunsArgs, ShowArgs, StackArgs, TasksArgs, TopArgs, TriggerArgs,
+    RunOrTask, ShowArgs, StackArgs, TopArgs, TriggerArgs,
 };
 pub(super) use schedules::{AddArgs, DeleteArgs, ExplainArgs, ScheduleCommand, ScheduleKeyArgs, SchedulesArgs};
 
@@ -88,13 +90,15 @@ pub(super) enum Command {
     #[command(after_help = "Example: sexton plugins --json")]
     Plugins(TenantCommand<ListArgs>),
     /// List the tasks: when they are due, and how their last runs ended; or show one with sums over its runs
-    #[command(after_help = "Example: sexton tasks\nExample: sexton tasks hello --since 24h")]
+    #[command(after_help = "Example: sexton tasks\nExample: sexton tasks hello --since 24h\n\
+                            Example: sexton tasks --label team=web")]
     Tasks(TenantCommand<TasksArgs>),
     /// List the chains: the position of each, and how its links last ended
     #[command(after_help = "Example: sexton chains")]
     Chains(TenantCommand<ListArgs>),
     /// List runs, newest first
-    #[command(after_help = "Example: sexton runs --task hello --state failed --limit 10")]
+    #[command(after_help = "Example: sexton runs --outcome failed --since 1h\n\
+                            Example: sexton runs --task 'report-*' --label team=web --longer-than 10s")]
     Runs(TenantCommand<RunsArgs>),
     /// Show a run with its attempts: input, outcome, accounts, message, backtrace, log; and the runs that came of it
     #[command(after_help = "Example: sexton show 17")]
@@ -281,6 +285,11 @@ mod tests {
             "sexton show X",
             "sexton runs --state asleep",
             "sexton runs --limit 0",
+            "sexton runs --outcome lost,asleep",
+            "sexton runs --cause chance",
+            "sexton runs --key A",
+            "sexton runs --cursor r1 --before 1",
+            "sexton tasks --limit 0",
             "sexton tasks --since 7d",
             "sexton result",
             "sexton result t --of-run x",

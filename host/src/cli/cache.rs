@@ -96,7 +96,7 @@ pub(super) fn list(client: &Client, args: &CacheListArgs, screen: &Screen) -> Re
     if args.list.json {
         return screen.json(&json);
     }
-    let Entries { entries, next } = decode(&json)?;
+    let Entries { entries, next, .. } = decode(&json)?;
     if entries.is_empty() {
         return screen.line("There are no such entries.");
     }

@@ -35,6 +35,18 @@ pub(super) fn part(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
+/// Returns `path` with the parameters that have a value.
+pub(super) fn with_query<T: AsRef<str>>(path: &str, parameters: &[(&str, Option<T>)]) -> String {
+    let mut whole = path.to_owned();
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            let mark = if whole.len() == path.len() { '?' } else { '&' };
+            whole.push_str(&format!("{mark}{name}={}", part(value.as_ref())));
+        }
+    }
+    whole
+}
+
 impl Client {
     /// Creates a client of the host at `url`; `host:port` is enough. All its requests are about `tenant`.
     pub(super) fn new(url: &str, tenant: Option<Name>) -> Result<Self, CliError> {
@@ -164,11 +176,18 @@ fn refused(response: Response<Body>) -> CliError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, part};
+    use super::{Client, part, with_query};
 
     #[test]
     fn a_key_survives_the_way_through_a_path() {
         assert_eq!(part("front/a b?#%ä"), "front%2Fa%20b%3F%23%25%C3%A4");
+    }
+
+    #[test]
+    fn parameters_without_a_value_are_left_out() {
+        let parameters = [("limit", Some("5")), ("task", None), ("label", Some("team=web")), ("label", Some("a=b"))];
+        assert_eq!(with_query("/v1/runs", &parameters), "/v1/runs?limit=5&label=team%3Dweb&label=a%3Db");
+        assert_eq!(with_query("/v1/tasks", &parameters[1..2]), "/v1/tasks");
     }
 
     #[test]

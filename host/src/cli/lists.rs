@@ -1,18 +1,17 @@
-//! Implements `tenants`, `plugins`, `tasks` and `runs`: tables for people, the API's JSON for programs.
+//! Implements `tenants`, `plugins` and the list of `tasks`: tables for people, the API's JSON for programs.
 
-use comfy_table::Cell;
+use comfy_table::{Cell, Table};
 
-use super::args::{ListArgs, RunsArgs};
-use super::client::{Client, decode, part};
+use super::args::{ListArgs, TasksArgs};
+use super::client::{Client, decode, with_query};
 use super::error::CliError;
 use super::screen::{Screen, one_line, safe};
 use crate::http::api_types::following::Following;
 use crate::http::api_types::plugins::Plugins;
-use crate::http::api_types::runs::{RunShape, Runs};
 use crate::http::api_types::tenants::Tenants;
-use crate::http::api_types::{TaskSummary, Tasks, approximate};
+use crate::http::api_types::{TaskSummary, Tasks};
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PausedBy;
-use sexton_domain::run::RunState;
 use sexton_domain::supervision::Pause;
 
 pub(super) fn tenants(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
@@ -48,7 +47,7 @@ pub(super) fn plugins(client: &Client, list: ListArgs, screen: &Screen) -> Resul
     if list.json {
         return screen.json(&json);
     }
-    let Plugins { plugins } = decode(&json)?;
+    let Plugins { plugins, .. } = decode(&json)?;
     if plugins.is_empty() {
         return screen.line("The plugin directory is empty.");
     }
@@ -87,21 +86,46 @@ pub(super) fn indented(text: &str) -> String {
     safe(text).lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
-    let json = client.text("/v1/tasks")?;
-    if list.json {
+/// Lists the tasks whose names match `pattern`, or all.
+pub(super) fn tasks(client: &Client, pattern: Option<&str>, args: &TasksArgs, screen: &Screen) -> Result<(), CliError> {
+    let limit = args.limit.map(|limit| limit.to_string());
+    let mut asked = vec![("task", pattern), ("limit", limit.as_deref()), ("cursor", args.cursor.as_deref())];
+    asked.extend(args.label.iter().map(|label| ("label", Some(label.as_str()))));
+    let json = client.text(&with_query("/v1/tasks", &asked))?;
+    if args.list.json {
         return screen.json(&json);
     }
-    let Tasks { tasks } = decode(&json)?;
+    let Tasks { tasks, cursor } = decode(&json)?;
     if tasks.is_empty() {
-        return screen.line("There are no tasks. `sexton plugins` shows the state of the plugins.");
+        return screen.line(match pattern.is_none() && args.label.is_empty() && args.cursor.is_none() {
+            true => "There are no tasks. `sexton plugins` shows the state of the plugins.",
+            false => "There are no such tasks.",
+        });
     }
+    screen.print(&table(&tasks, screen))?;
+    remarks(&tasks, screen)?;
+    let Plugins { plugins, .. } = decode(&client.text("/v1/plugins")?)?;
+    match plugins.iter().filter(|plugin| plugin.quarantine.is_some()).count() {
+        0 => {}
+        1 => screen.line("\n1 plugin is in quarantine, and its tasks are not listed; `sexton plugins` says why")?,
+        many => screen.line(&format!("\n{many} plugins are in quarantine; `sexton plugins` says why"))?,
+    }
+    many_paused(&tasks, screen)?;
+    match cursor {
+        Some(cursor) if screen.terminal => screen.line(&format!("\nThere are more: --cursor {}", one_line(&cursor))),
+        _ => Ok(()),
+    }
+}
+
+fn table(tasks: &[TaskSummary], screen: &Screen) -> Table {
     let mut columns = vec!["TASK", "WHEN", "ZONE", "NEXT", "LATEST RUN", "STATE", "ENDED"];
-    // Most tasks have no run that waits for long.
+    // Most tasks have no run that waits for long, and many have no labels.
     let some_wait = tasks.iter().any(|task| task.waiting.is_some());
+    let some_have_labels = tasks.iter().any(|task| !task.labels.is_empty());
     columns.extend(some_wait.then_some("WAITING RUN"));
+    columns.extend(some_have_labels.then_some("LABELS"));
     let mut table = screen.table(&columns, "WHEN");
-    for task in &tasks {
+    for task in tasks {
         let last = task.last.as_ref();
         let mut row = vec![
             Cell::new(&task.name),
@@ -113,10 +137,20 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
             Cell::new(last.and_then(|last| last.ended_at).map_or("-".to_owned(), |at| screen.ago(at))),
         ];
         row.extend(some_wait.then(|| Cell::new(waiting(task, screen))));
+        row.extend(some_have_labels.then(|| Cell::new(labels(&task.labels))));
         table.add_row(row);
     }
-    screen.print(&table)?;
-    for task in &tasks {
+    table
+}
+
+/// Returns labels for a cell of a table.
+pub(super) fn labels(labels: &Labels) -> String {
+    if labels.is_empty() { "-".to_owned() } else { one_line(&labels.to_string()) }
+}
+
+/// Prints the remarks on single tasks.
+fn remarks(tasks: &[TaskSummary], screen: &Screen) -> Result<(), CliError> {
+    for task in tasks {
         if let Some(why) = task.paused_why.as_ref().filter(|_| task.paused_by.is_none_or(|by| by == PausedBy::Task)) {
             screen.line(&format!("\n`{}` is paused: {}", task.name, one_line(why)))?;
         }
@@ -127,13 +161,12 @@ pub(super) fn tasks(client: &Client, list: ListArgs, screen: &Screen) -> Result<
             screen.line(&format!("\n`{}`: {}", task.name, one_line(what)))?;
         }
     }
-    let Plugins { plugins } = decode(&client.text("/v1/plugins")?)?;
-    match plugins.iter().filter(|plugin| plugin.quarantine.is_some()).count() {
-        0 => {}
-        1 => screen.line("\n1 plugin is in quarantine, and its tasks are not listed; `sexton plugins` says why")?,
-        many => screen.line(&format!("\n{many} plugins are in quarantine; `sexton plugins` says why"))?,
-    }
-    // The pause is the same for all tasks that it covers, so it is printed once.
+    Ok(())
+}
+
+/// Prints the pause of all tasks, or of all those of the tenant. It is the same for all tasks that it covers, so it is
+/// printed once.
+fn many_paused(tasks: &[TaskSummary], screen: &Screen) -> Result<(), CliError> {
     let many = |by: &PausedBy| *by != PausedBy::Task;
     if let Some((by, task)) = tasks.iter().find_map(|task| Some((task.paused_by.filter(many)?, task))) {
         let pause = Pause { since: task.paused_at, why: task.paused_why.clone() };
@@ -185,130 +218,4 @@ fn following(following: &Following, screen: &Screen) -> String {
         (None, None) => "when one ends".to_owned(),
     };
     following.alive.map_or(next.clone(), |alive| format!("{next}, {alive} going"))
-}
-
-pub(super) fn runs(client: &Client, args: &RunsArgs, screen: &Screen) -> Result<(), CliError> {
-    let mut path = format!("/v1/runs?limit={}", args.limit);
-    if let Some(task) = &args.task {
-        path.push_str(&format!("&task={}", part(task.as_str())));
-    }
-    if let Some(state) = &args.state {
-        path.push_str(&format!("&state={}", part(state)));
-    }
-    if args.begun {
-        path.push_str("&begun=true");
-    }
-    if let Some(before) = args.before {
-        path.push_str(&format!("&before={before}"));
-    }
-    shown_runs(&client.text(&path)?, args.list, screen)
-}
-
-/// Shows a page of runs that the host has sent.
-pub(super) fn shown_runs(json: &str, list: ListArgs, screen: &Screen) -> Result<(), CliError> {
-    if list.json {
-        return screen.json(json);
-    }
-    let Runs { runs, next } = decode(json)?;
-    if runs.is_empty() {
-        return screen.line("There are no such runs.");
-    }
-    let mut table =
-        screen.table(&["RUN", "TASK", "STATE", "OUTCOME", "DUE", "AGE", "TOOK", "ATTEMPT", "MESSAGE"], "MESSAGE");
-    for run in &runs {
-        table.add_row(vec![
-            Cell::new(run.id),
-            Cell::new(&run.task),
-            screen.state(run.state),
-            Cell::new(outcome(run)),
-            Cell::new(screen.clock(run.due_at)),
-            Cell::new(screen.ago(run.due_at)),
-            Cell::new(duration(run, screen)),
-            Cell::new(run.attempt),
-            Cell::new(one_line(&remarks(run))),
-        ]);
-    }
-    screen.print(&table)?;
-    match next {
-        Some(before) if screen.terminal => screen.line(&format!("\nThere may be more: --before {before}")),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the outcome of the run. A run that goes on, or waits for its next attempt, has none: the end of its last
-/// attempt is shown with its message.
-fn outcome(run: &RunShape) -> &'static str {
-    run.outcome.filter(|_| run.state.is_over()).map_or("-", |outcome| outcome.as_str())
-}
-
-/// Returns the remarks on a run: why it waits or its message, the end of its last attempt if there is another, and the
-/// cause of the run.
-fn remarks(run: &RunShape) -> String {
-    let last = run.outcome.filter(|_| !run.state.is_over()).map(|outcome| match &run.message {
-        Some(message) => format!("last attempt {outcome}: {message}"),
-        None => format!("last attempt {outcome}"),
-    });
-    let message = run.message.clone().filter(|_| last.is_none());
-    let said = [run.why.clone().or(message), last, run.note.clone()];
-    said.into_iter().flatten().collect::<Vec<_>>().join("; ")
-}
-
-fn duration(run: &RunShape, screen: &Screen) -> String {
-    match (run.claimed_at, run.ended_at) {
-        (Some(claimed), Some(ended)) => approximate(ended.since(claimed)),
-        (Some(claimed), None) if run.state == RunState::Running => {
-            format!("{} so far", approximate(screen.now.since(claimed)))
-        }
-        _ => "-".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use sexton_domain::run::{Cause, Outcome, RunId};
-    use sexton_domain::task::Name;
-    use sexton_domain::time::Timestamp;
-
-    /// Returns a run in `state` whose last attempt had this outcome.
-    fn run(state: RunState, outcome: Outcome, message: Option<&str>) -> RunShape {
-        let at = Timestamp::from_millis(1_800_000_000_000);
-        RunShape {
-            id: RunId(7),
-            tenant: Name::default_tenant(),
-            task: Name::new("it").expect("a name"),
-            state,
-            due_at: at,
-            run_at: at,
-            created_at: at,
-            claimed_at: Some(at),
-            ended_at: None,
-            cause: Cause::Demand,
-            attempt: 2,
-            failures: 1,
-            parent: None,
-            host: None,
-            outcome: Some(outcome),
-            message: message.map(str::to_owned),
-            forced: false,
-            note: None,
-            why: None,
-            deaths: 0,
-            suspected_at: None,
-            reruns: None,
-            backfill: false,
-            held_back: None,
-        }
-    }
-
-    #[test]
-    fn the_outcome_of_an_attempt_is_not_shown_as_that_of_its_waiting_run() {
-        let lost = run(RunState::Running, Outcome::Lost, None);
-        let trapped = run(RunState::Waiting, Outcome::Trapped, Some("unreachable"));
-        let failed = run(RunState::Failed, Outcome::Lost, Some("its host died"));
-
-        assert_eq!((outcome(&lost), remarks(&lost)), ("-", "last attempt lost".to_owned()));
-        assert_eq!((outcome(&trapped), remarks(&trapped)), ("-", "last attempt trapped: unreachable".to_owned()));
-        assert_eq!((outcome(&failed), remarks(&failed)), ("lost", "its host died".to_owned()));
-    }
 }

@@ -5,6 +5,7 @@ mod attempts;
 use super::args::{RunOrTask, ShowArgs};
 use super::client::{Client, decode};
 use super::error::{CliError, Exit};
+use super::lists::labels;
 use super::logs::latest;
 use super::screen::{Screen, eprint_line, one_line};
 use crate::http::api_types::inputs::{InputKind, InputShape};
@@ -38,6 +39,9 @@ fn text(detail: &RunDetail, full: bool, screen: &Screen) -> String {
         ("due", screen.instant(run.due_at)),
         ("created", screen.instant(run.created_at)),
     ];
+    rows.extend(run.key.as_ref().map(|key| ("schedule", key.to_string())));
+    rows.extend(run.chain.as_ref().map(|chain| ("chain", chain.to_string())));
+    rows.extend((!run.labels.is_empty()).then(|| ("labels", labels(&run.labels))));
     if !run.state.is_over() && run.claimed_at.is_none() || run.run_at > screen.now {
         rows.push(("starts", screen.instant(run.run_at)));
     }

@@ -107,7 +107,7 @@ pub(super) fn list(client: &Client, args: &SchedulesArgs, screen: &Screen) -> Re
     if args.list.json {
         return screen.json(&json);
     }
-    let AddedSchedules { schedules, next } = decode(&json)?;
+    let AddedSchedules { schedules, next, .. } = decode(&json)?;
     if schedules.is_empty() {
         return screen.line("There are no such schedules. Those of manifests are shown by `sexton tasks`.");
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use comfy_table::Cell;
 
-use super::args::TasksArgs;
+use super::args::{TaskOrPattern, TasksArgs};
 use super::client::{Client, decode, part};
 use super::error::{CliError, Exit};
-use super::lists;
 use super::screen::{Screen, eprint_line, one_line};
+use super::{lists, runs};
 use crate::http::api_types::runs::Runs;
 use crate::http::api_types::statistics::{ChangeKindShape, ChangeShape, SpreadShape, StatisticsShape};
 use crate::http::api_types::{TaskInTime, approximate};
@@ -22,9 +22,17 @@ const CHANGES: usize = 20;
 const KEPT: usize = 20;
 
 pub(super) fn tasks(client: &Client, args: &TasksArgs, screen: &Screen) -> Result<(), CliError> {
+    let is_list = !args.label.is_empty() || args.limit.is_some() || args.cursor.is_some();
     match &args.task {
-        Some(name) => task(client, name, args, screen),
-        None => lists::tasks(client, args.list, screen),
+        Some(TaskOrPattern::Task(name)) if is_list => Err(CliError::usage(format!(
+            "--label, --limit and --cursor are about a list of tasks, and `{name}` is one task"
+        ))),
+        Some(TaskOrPattern::Task(name)) => task(client, name, args, screen),
+        Some(TaskOrPattern::Pattern(pattern)) if args.since.is_some() => {
+            Err(CliError::usage(format!("--since is about one task, and `{pattern}` stands for several")))
+        }
+        Some(TaskOrPattern::Pattern(pattern)) => lists::tasks(client, Some(pattern), args, screen),
+        None => lists::tasks(client, None, args, screen),
     }
 }
 
@@ -49,11 +57,12 @@ fn task(client: &Client, name: &Name, args: &TasksArgs, screen: &Screen) -> Resu
 /// error that says so.
 fn kept(client: &Client, name: &Name, args: &TasksArgs, screen: &Screen, missing: CliError) -> Result<(), CliError> {
     let json = client.text(&format!("/v1/runs?limit={KEPT}&task={}", part(name.as_str())))?;
-    if decode::<Runs>(&json)?.runs.is_empty() {
+    let page: Runs = decode(&json)?;
+    if page.runs.is_empty() {
         return Err(missing);
     }
     eprint_line(&format!("note: no plugin offers a task `{name}` now; these are its latest runs that are kept"));
-    lists::shown_runs(&json, args.list, screen)
+    if args.list.json { screen.json(&json) } else { runs::shown(&page, screen) }
 }
 
 fn about(task: &TaskInTime, screen: &Screen) -> String {
@@ -65,6 +74,7 @@ fn about(task: &TaskInTime, screen: &Screen) -> String {
         ("overlap", one_line(&summary.overlap)),
     ];
     rows.extend(summary.description.as_deref().map(|text| ("description", one_line(text))));
+    rows.extend((!summary.labels.is_empty()).then(|| ("labels", lists::labels(&summary.labels))));
     rows.extend(summary.next.first().map(|due| ("next", screen.instant(due.at))));
     rows.extend(summary.done.as_deref().map(|done| ("next", one_line(done))));
     rows.extend(summary.last.as_ref().map(|last| ("latest run", format!("{} {}", last.run, last.state))));

@@ -1,6 +1,7 @@
 //! Tests commands against a real API on a real socket: their output, and their exit codes.
 
 use sexton_store::history::History as _;
+use sexton_store::runs::Runs as _;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -8,10 +9,12 @@ use tokio::runtime::Runtime;
 
 use super::screen::Screen;
 use super::{Cli, CliError, Exit, dispatch};
+use crate::http::api_types::runs::Runs;
 use crate::http::serve;
-use crate::http::tests::{Rig, report};
+use crate::http::tests::{NOW, Rig, report};
 use sexton_domain::lifecycle::Transition;
-use sexton_domain::run::{Outcome, Output};
+use sexton_domain::run::{Cause, Outcome, Output};
+use sexton_store::NewRun;
 
 struct Host {
     rig: Rig,
@@ -81,6 +84,81 @@ fn a_run_is_triggered_worked_off_and_looked_at() {
     for line in ["logs 1", "logs hello", "logs -f 1"] {
         let log = host.prints(line);
         assert!(log.contains("\\u001b[2Jsaid") && log.contains("-- attempt 1 succeeded"), "{line}: {log}");
+    }
+}
+
+#[test]
+fn runs_are_filtered_by_the_words_of_the_api() {
+    let host = Host::new();
+    host.prints("trigger hello --label team=web --label env=prod");
+    host.work(Transition::Fail, Outcome::Trapped);
+    host.prints("trigger hello");
+    host.work(output("made"), Outcome::Succeeded);
+    host.prints("trigger tick");
+    let runs = |filter: &str| -> Vec<String> {
+        let shown = host.prints(&format!("runs {filter}"));
+        let ids = shown.lines().skip(1).take_while(|line| !line.is_empty());
+        ids.filter_map(|row| row.split_whitespace().next()).map(str::to_owned).collect()
+    };
+
+    for (filter, expected) in [
+        ("--outcome failed --since 24h", vec!["1"]),
+        ("--outcome crashed,succeeded", vec!["2", "1"]),
+        ("--state waiting,failed --cause demand", vec!["3", "1"]),
+        ("--task h*", vec!["2", "1"]),
+        ("--label team=web --label env=prod", vec!["1"]),
+        ("--on box --begun --limit 1", vec!["2"]),
+        ("--text SAID --until 2027-01-01", vec!["2", "1"]),
+        ("--longer-than 1d", vec![]),
+        ("--key monday", vec![]),
+        ("--cursor r2", vec!["1"]),
+        ("--before 3", vec!["2", "1"]),
+    ] {
+        assert_eq!(runs(filter), expected, "{filter}");
+    }
+    let labelled = host.prints("runs --label team=web");
+    assert!(labelled.contains("LABELS") && labelled.contains("env=prod, team=web"), "{labelled}");
+    assert!(!host.prints("runs --task tick").contains("LABELS"), "a column that would be empty is left out");
+    assert!(host.prints("show 1").contains("labels      env=prod, team=web\n"));
+    for wrong in
+        ["runs --label team", "runs --since later", "runs --task A", "runs --cursor x", "trigger hello --label =1"]
+    {
+        assert_eq!(host.fails(wrong), Exit::Usage, "{wrong}");
+    }
+    assert_eq!(host.fails("runs --chain nothing"), Exit::NotFound);
+}
+
+#[test]
+fn a_list_goes_on_while_the_host_has_more_runs_to_look_at() {
+    let host = Host::new();
+    let runs = |count: usize| {
+        let run = || NewRun::of(crate::testkit::task_key("hello"), NOW, Cause::Demand);
+        let runs = std::iter::repeat_with(run).take(count).collect();
+        host.runtime.block_on(host.rig.store.enqueue(runs, NOW)).expect("a store that works");
+    };
+
+    runs(2500);
+    assert_eq!(host.prints("runs --text nothing"), "There are no such runs.\n");
+    let page: Runs = serde_json::from_str(&host.prints("runs --text nothing --json")).expect("the API's own shape");
+    let (cursor, at) = (page.cursor.expect("a place to go on"), page.looked_back_to.expect("an instant"));
+    assert_eq!((page.runs.len(), at), (0, NOW), "a program gets one page");
+    assert_eq!(host.prints(&format!("runs --text nothing --cursor {cursor}")), "There are no such runs.\n");
+
+    runs(18_000);
+    let shown = host.prints("runs --text nothing");
+    assert!(shown.starts_with("There are no such runs so far.\n\nLooked as far back as "), "{shown}");
+    assert!(shown.contains("; go on with --cursor r"), "{shown}");
+}
+
+#[test]
+fn tasks_are_listed_by_pattern_and_page_by_page() {
+    let host = Host::new();
+
+    assert!(host.prints("tasks t*").lines().nth(1).is_some_and(|row| row.starts_with("tick ")));
+    assert_eq!(host.prints("tasks --label team=web"), "There are no such tasks.\n");
+    assert!(!host.prints("tasks --limit 1").contains("tick"));
+    for wrong in ["tasks hello --limit 1", "tasks t* --since 1d", "tasks --label team", "tasks --cursor r1"] {
+        assert_eq!(host.fails(wrong), Exit::Usage, "{wrong}");
     }
 }
 

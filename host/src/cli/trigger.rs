@@ -92,6 +92,9 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     } else if let Some(delay) = &args.after_now {
         path.push_str(&format!("&in={}", part(delay)));
     }
+    for label in &args.label {
+        path.push_str(&format!("&label={}", part(label)));
+    }
     path.push_str(empty_input(args.input.is_some() || args.input_file.is_some(), &input));
     let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
     let json = post_within(if args.awaited.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || {

@@ -16,6 +16,7 @@ use sexton_store::{CacheKey, MOST_KEPT, WriteIf};
 
 use super::api_state::App;
 use super::api_types::cache::{Entries, EntryDeleted, EntryHistoryShape, EntryShape, EntryWritten};
+use super::cursor::{Cursor, PageQuery};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant};
 use super::guard;
@@ -35,6 +36,8 @@ const X_EXPIRES_AT: HeaderName = HeaderName::from_static("x-sexton-expires-at");
 pub(super) struct ListQuery {
     prefix: Option<String>,
     after: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
 }
 
 /// `GET /v1/cache`.
@@ -43,10 +46,16 @@ pub(super) async fn list(
     Tenant(tenant): Tenant,
     ApiQuery(query): ApiQuery<ListQuery>,
 ) -> ApiResult<Json<Entries>> {
+    if query.cursor.is_some() && query.after.is_some() {
+        return Err(ApiError::bad("bad-query", "`cursor` and `after` exclude each other; keep one of them"));
+    }
+    let (after, limit) = PageQuery { limit: query.limit, cursor: query.cursor }.read()?;
+    let (after, limit) = (after.or(query.after), limit.unwrap_or(PAGE));
     let prefix = CacheKey { tenant, key: query.prefix.unwrap_or_default() };
-    let entries = app.store.cache_list(prefix, query.after, PAGE, app.clock.now()).await?;
-    let next = if entries.len() == PAGE { entries.last().map(|entry| entry.key.clone()) } else { None };
-    Ok(Json(Entries { entries: entries.into_iter().map(EntryShape::from).collect(), next }))
+    let entries = app.store.cache_list(prefix, after, limit, app.clock.now()).await?;
+    let next = if entries.len() == limit { entries.last().map(|entry| entry.key.clone()) } else { None };
+    let cursor = next.clone().map(|key| Cursor::After(key).write());
+    Ok(Json(Entries { entries: entries.into_iter().map(EntryShape::from).collect(), next, cursor }))
 }
 
 /// The query of a reading.

@@ -195,6 +195,7 @@ impl From<OpError> for ApiError {
                 Self::bad("bad-query", "`past_limits` is about now, so it excludes `at` and `in`")
             }
             OpError::BadReason => Self::bad("bad-query", message),
+            OpError::BadLabels(_) => Self::bad("bad-label", message),
             OpError::RunIsNotOver(..) => Self::new(StatusCode::CONFLICT, "run-is-not-over", message)
                 .hint("end it with `sexton kill`, or make another run of its task with `sexton trigger`"),
             OpError::NotByClock(..) => Self::bad("not-by-clock", message).hint(

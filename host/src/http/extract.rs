@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
+use sexton_domain::labels::Labels;
 use sexton_domain::run::RunId;
 use sexton_domain::task::{Name, TaskKey};
 use sexton_store::CacheKey;
@@ -22,6 +23,7 @@ use super::error::{ApiError, ApiResult};
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const TENANT: &str = "tenant=";
+const LABEL: &str = "label=";
 
 /// The longest key of a cache entry, in bytes; the same as in the WIT interface `cache`.
 const MAX_KEY: usize = 256;
@@ -73,14 +75,7 @@ fn named_tenant(app: &App, uri: &Uri) -> ApiResult<Option<(Tenant, Uri)>> {
     if app.tenants.get(&name).is_none() {
         return Err(ApiError::no_tenant(&name, &app.tenants));
     }
-    let path = match rest.join("&") {
-        none if none.is_empty() => uri.path().to_owned(),
-        rest => format!("{}?{rest}", uri.path()),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path.parse().map_err(|_| ApiError::bad("bad-query", "the query cannot be read"))?);
-    let uri = Uri::from_parts(parts).map_err(|_| ApiError::bad("bad-query", "the query cannot be read"))?;
-    Ok(Some((Tenant(name), uri)))
+    Ok(Some((Tenant(name), with_query(uri, &rest)?)))
 }
 
 /// Returns the query that makes a path of the API about `tenant`: empty for the default one.
@@ -169,6 +164,40 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for ApiQuery<T> {
             }
         }
     }
+}
+
+/// The query, and the labels that its parameters `label` have: `KEY=VALUE`, as often as there are labels.
+#[derive(Clone, Debug)]
+pub(super) struct Labelled<T>(pub(super) Labels, pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Labelled<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
+        let query: Vec<&str> = parts.uri.query().unwrap_or_default().split('&').collect();
+        let (labels, rest): (Vec<&str>, Vec<&str>) = query.into_iter().partition(|part| part.starts_with(LABEL));
+        if labels.is_empty() {
+            return Ok(Self(Labels::default(), ApiQuery::from_request_parts(parts, state).await?.0));
+        }
+        let (labels, rest) = (with_query(&parts.uri, &labels)?, with_query(&parts.uri, &rest)?);
+        parts.uri = labels;
+        let ApiQuery(pairs): ApiQuery<Vec<(String, String)>> = ApiQuery::from_request_parts(parts, state).await?;
+        let texts = pairs.into_iter().map(|(_, text)| text);
+        let labels = Labels::read(texts).map_err(|e| ApiError::bad("bad-label", format!("`label`: {e}")))?;
+        parts.uri = rest;
+        Ok(Self(labels, ApiQuery::from_request_parts(parts, state).await?.0))
+    }
+}
+
+/// Returns an address with these parts as its query.
+fn with_query(uri: &Uri, query: &[&str]) -> ApiResult<Uri> {
+    let path = match query.join("&") {
+        none if none.is_empty() => uri.path().to_owned(),
+        query => format!("{}?{query}", uri.path()),
+    };
+    let unreadable = || ApiError::bad("bad-query", "the query cannot be read");
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse().map_err(|_| unreadable())?);
+    Uri::from_parts(parts).map_err(|_| unreadable())
 }
 
 /// A query without parameters.

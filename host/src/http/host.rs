@@ -20,6 +20,7 @@ use super::api_types::pauses::PauseShape;
 use super::api_types::plugins::{PluginShape, Plugins};
 use super::api_types::runs::HeldBackShape;
 use super::api_types::tenants::{TenantShape, Tenants};
+use super::cursor::{Cursor, PageQuery};
 use super::error::{ApiResult, log_details};
 use super::extract::{ApiQuery, NoQuery, Tenant};
 
@@ -89,8 +90,19 @@ pub(super) async fn host(State(app): State<App>, _: ApiQuery<NoQuery>) -> ApiRes
 }
 
 /// `GET /v1/plugins`.
-pub(super) async fn plugins(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> Json<Plugins> {
-    Json(Plugins { plugins: plugins_of(&app, &tenant) })
+pub(super) async fn plugins(
+    State(app): State<App>,
+    Tenant(tenant): Tenant,
+    ApiQuery(query): ApiQuery<PageQuery>,
+) -> ApiResult<Json<Plugins>> {
+    let (after, limit) = query.read()?;
+    let mut plugins = plugins_of(&app, &tenant);
+    plugins.retain(|plugin| after.as_ref().is_none_or(|after| plugin.name > *after));
+    let all = plugins.len();
+    plugins.truncate(limit.unwrap_or(all));
+    let last = plugins.last().filter(|_| plugins.len() < all);
+    let cursor = last.map(|plugin| Cursor::After(plugin.name.clone()).write());
+    Ok(Json(Plugins { plugins, cursor }))
 }
 
 /// Returns the plugins of a tenant, by name.

@@ -47,7 +47,8 @@ border-bottom:1px solid #e4e6ea;overflow-wrap:anywhere}th{font-weight:600;white-
 
 /// `GET /`.
 pub(super) async fn page(State(app): State<App>, Tenant(tenant): Tenant, _: ApiQuery<NoQuery>) -> ApiResult<Response> {
-    let (tasks, all_tasks) = summaries(&app, &tenant, ROWS).await?;
+    let (tasks, _) = summaries(&app, &tenant, None, |_| true, ROWS).await?;
+    let all_tasks = app.catalog.count_of(&tenant);
     let filter = RunFilter { tenant: Some(tenant.clone()), limit: RUNS, ..RunFilter::default() };
     let chains = chains::of_tenant(&app, &tenant).await?;
     let runs = app.store.runs(filter).await?.into_iter().map(RunShape::from).collect();

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::ops::{EndEffect, EndRun, OpError, Principal, RepeatRun};
-use sexton_domain::run::{RunId, RunState};
+use sexton_domain::run::RunState;
 use sexton_domain::schedule::request;
-use sexton_domain::task::{Name, TaskKey};
-use sexton_store::RunFilter;
+use sexton_domain::task::TaskKey;
+use sexton_store::lists::ListRuns;
 
 use super::api_state::App;
 use super::api_types::attempts::AttemptShape;
@@ -21,18 +21,16 @@ use super::api_types::inputs::InputShape;
 use super::api_types::runs::{
     ChildShape, HeldBackShape, KillEffect, Killed, ReleasedRun, Repeated, RunDetail, RunShape, Runs,
 };
-use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, RunPath, Tenant};
+use super::cursor::Cursor;
+use super::error::ApiResult;
+use super::extract::{ApiQuery, Labelled, NoQuery, Payload, RunPath, Tenant};
+use super::filter::ListQuery;
 use super::missing_plugins::{MissingPlugins, no_task};
 use super::placement::Placement;
 use super::tasks::{GivenInput, idempotency_key, input, made_run};
 use super::waiting::WaitPermit;
 use super::watch::Changes;
 use sexton_domain::lengths::millis;
-
-/// The default and the largest number of runs of a page.
-const PAGE: usize = 50;
-const MAX_PAGE: usize = 1000;
 
 /// The default and the longest wait of one request. Proxies and clients give up on longer ones.
 const WAIT: Duration = Duration::from_secs(30);
@@ -41,39 +39,24 @@ const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
 /// The number of runs that came of a run, of those that are shown with it.
 const CHILDREN: usize = 100;
 
-/// The query of a list of runs.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    task: Option<Name>,
-    state: Option<RunState>,
-    #[serde(default)]
-    begun: bool,
-    limit: Option<usize>,
-    before: Option<RunId>,
-}
-
 /// `GET /v1/runs`.
 pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
-    ApiQuery(query): ApiQuery<ListQuery>,
+    Labelled(labels, query): Labelled<ListQuery>,
 ) -> ApiResult<Json<Runs>> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(ApiError::bad("bad-query", format!("`limit` is 1 to {MAX_PAGE}, not {limit}")));
-    }
-    let ListQuery { task, state, begun, before, .. } = query;
-    let runs = app.store.runs(RunFilter { tenant: Some(tenant.clone()), task, state, begun, before, limit }).await?;
-    let mut runs: Vec<RunShape> = runs.into_iter().map(RunShape::from).collect();
+    let (limit, before) = query.page()?;
+    let filter = query.filter(&app, tenant.clone(), labels)?;
+    let page = app.store.list_runs(ListRuns { filter, before, limit, now: app.clock.now() }).await?;
+    let (next, looked_back_to) = (page.next, page.looked_back_to);
+    let mut runs: Vec<RunShape> = page.runs.into_iter().map(RunShape::from).collect();
     let tasks: Vec<TaskKey> = runs.iter().map(RunShape::key).collect();
     let placing = Placement::of(&app, &tasks).await?;
     {
         let absent = MissingPlugins::of(&app, &tenant);
         runs.iter_mut().for_each(|run| explain_wait(&app, &placing, &absent, run));
     }
-    let next = if runs.len() == limit { runs.last().map(|run| run.id) } else { None };
-    Ok(Json(Runs { runs, next }))
+    Ok(Json(Runs { runs, next, cursor: next.map(|run| Cursor::Before(run).write()), looked_back_to }))
 }
 
 /// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts

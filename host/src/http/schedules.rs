@@ -22,6 +22,7 @@ use super::api_types::schedules::{
     AddedSchedules, DataShape, MOST_DATA, ScheduleChanged, ScheduleEffect, ScheduleRequest, ScheduleShape,
     ScheduleState, Standing,
 };
+use super::cursor::Cursor;
 use super::error::{ApiError, ApiResult, schedule_refused};
 use super::extract::{ApiQuery, NoQuery, Payload, Tenant, query_of};
 use super::missing_plugins::no_task;
@@ -53,6 +54,7 @@ fn named(field: &str, text: &str) -> ApiResult<Name> {
 pub(super) struct ListQuery {
     task: Option<String>,
     after: Option<String>,
+    cursor: Option<String>,
     limit: Option<usize>,
 }
 
@@ -74,10 +76,17 @@ pub(super) async fn list(
         return Err(ApiError::bad("bad-query", format!("`limit` is a number from 1 to {LONGEST_PAGE}")));
     }
     let task = query.task.map(|task| named("task", &task)).transpose()?;
-    let after = query.after.map(|after| named("after", &after)).transpose()?;
+    let after = match (query.cursor, query.after) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::bad("bad-query", "`cursor` and `after` exclude each other; keep one of them"));
+        }
+        (Some(cursor), None) => Some(named("cursor", &Cursor::of_names(&cursor)?)?),
+        (None, after) => after.map(|after| named("after", &after)).transpose()?,
+    };
     let found = app.store.schedules(ScheduleFilter { tenant, task, by_tasks: false, after, limit }).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.key.key.clone());
-    Ok(Json(AddedSchedules { schedules: shapes(&app, &found).await?, next }))
+    let cursor = next.as_ref().map(|key| Cursor::After(key.to_string()).write());
+    Ok(Json(AddedSchedules { schedules: shapes(&app, &found).await?, next, cursor }))
 }
 
 /// `GET /v1/schedules/{key}`.

@@ -16,14 +16,17 @@ use sexton_domain::run::HeldBack;
 use sexton_domain::schedule::request;
 use sexton_domain::task::{Name, Task, TaskKey};
 use sexton_domain::time::Timestamp;
+use sexton_store::lists::TaskPattern;
 
 use super::api_state::App;
 use super::api_types::runs::{HeldBackShape, Repeated, Triggered};
 use super::api_types::statistics::StatisticsShape;
 use super::api_types::{TaskDetail, TaskSummary, Tasks};
 use super::chains::following;
+use super::cursor::{Cursor, PageQuery};
 use super::error::{ApiError, ApiResult};
-use super::extract::{ApiQuery, NoQuery, Payload, TaskPath, Tenant, query_of};
+use super::extract::{ApiQuery, Labelled, Payload, TaskPath, Tenant, query_of};
+use super::filter;
 use super::missing_plugins::no_task;
 use super::placement::Placement;
 
@@ -44,18 +47,27 @@ const AT_A_TIME: usize = 50;
 /// The number of tasks whose states and runs are read at once.
 const PIECE: usize = 500;
 
-/// Returns the summaries of the first `most` tasks of `tenant` by name, and the number of all its tasks. The cost depends
-/// on `most`, not on that number.
-pub(super) async fn summaries(app: &App, tenant: &Name, most: usize) -> ApiResult<(Vec<TaskSummary>, usize)> {
+/// Returns the summaries of the first `most` tasks of `tenant` after `after`, by name, that are `listed`; and whether there
+/// are more.
+pub(super) async fn summaries(
+    app: &App,
+    tenant: &Name,
+    mut after: Option<Name>,
+    listed: impl Fn(&Task) -> bool,
+    most: usize,
+) -> ApiResult<(Vec<TaskSummary>, bool)> {
     let mut summaries: Vec<TaskSummary> = Vec::new();
-    let mut after = None;
     loop {
-        let tasks = app.catalog.of_tenant(tenant, after.as_ref(), PIECE.min(most - summaries.len()));
-        let Some(last) = tasks.last() else { break };
+        let mut tasks = app.catalog.of_tenant(tenant, after.as_ref(), PIECE);
+        let Some(last) = tasks.last() else { return Ok((summaries, false)) };
         after = Some(last.key.task.clone());
-        summaries.extend(summaries_of(app, &tasks).await?);
+        tasks.retain(|task| listed(task));
+        let room = most - summaries.len();
+        summaries.extend(summaries_of(app, &tasks[..tasks.len().min(room)]).await?);
+        if tasks.len() > room {
+            return Ok((summaries, true));
+        }
     }
-    Ok((summaries, app.catalog.count_of(tenant)))
 }
 
 /// Returns the summaries of `tasks`.
@@ -97,13 +109,33 @@ pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
     }
 }
 
-/// `GET /v1/tasks`.
+/// The query of a list of tasks, without its labels.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TasksQuery {
+    task: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// `GET /v1/tasks`. All tasks are one page, unless a limit is asked for.
 pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
-    _: ApiQuery<NoQuery>,
+    Labelled(labels, query): Labelled<TasksQuery>,
 ) -> ApiResult<Json<Tasks>> {
-    Ok(Json(Tasks { tasks: summaries(&app, &tenant, usize::MAX).await?.0 }))
+    let (after, limit) = PageQuery { limit: query.limit, cursor: query.cursor }.read()?;
+    let pattern = query.task.as_deref().map(TaskPattern::read).transpose();
+    let pattern = pattern.map_err(|why| ApiError::bad("bad-query", format!("`task`: {why}")))?;
+    let after = after.as_deref().map(Name::new).transpose();
+    let after = after.map_err(|why| ApiError::bad("bad-query", format!("`cursor` is none of this list: {why}")))?;
+    let listed = |task: &Task| {
+        pattern.as_ref().is_none_or(|pattern| pattern.matches(task.key.task.as_str())) && task.labels.contains(&labels)
+    };
+    let (tasks, more) = summaries(&app, &tenant, after, listed, limit.unwrap_or(usize::MAX)).await?;
+    let last = tasks.last().filter(|_| more);
+    let cursor = last.map(|task| Cursor::After(task.name.to_string()).write());
+    Ok(Json(Tasks { tasks, cursor }))
 }
 
 /// The query of a task.
@@ -119,10 +151,9 @@ impl ShowQuery {
     /// Returns the begin of the window of time whose runs are summed up: that long ago, or at an instant. `None` if no
     /// sums are requested.
     fn since(&self, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
-        let Some(text) = &self.since else { return Ok(self.statistics.then(|| now.minus(WINDOW))) };
-        match request::past_instant("since", text, zone, now)? {
-            ahead if ahead > now => Err(ApiError::bad("bad-query", format!("`since` has passed: {ahead} is ahead"))),
-            since => Ok(Some(since)),
+        match &self.since {
+            Some(text) => filter::since(text, zone, now).map(Some),
+            None => Ok(self.statistics.then(|| now.minus(WINDOW))),
         }
     }
 }
@@ -206,7 +237,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> 
 pub(super) async fn trigger(
     State(app): State<App>,
     TaskPath(key): TaskPath,
-    ApiQuery(query): ApiQuery<TriggerQuery>,
+    Labelled(labels, query): Labelled<TriggerQuery>,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> ApiResult<Response> {
@@ -214,7 +245,7 @@ pub(super) async fn trigger(
     let now = app.clock.now();
     let due_at = query.due(task.zone, now)?;
     let input = input(&body, query.input);
-    let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits };
+    let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits, labels };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
         // The task existed a moment ago, so the error explains in full why it is gone.
         Err(OpError::NoTask(_)) => return Err(no_task(&app, &key).await?),

@@ -6,6 +6,7 @@ mod cache;
 mod connections;
 mod health;
 mod hosts;
+mod lists;
 mod logs;
 mod pages;
 mod pauses;
@@ -51,7 +52,7 @@ use sexton_system::supervisor::{Supervisor, guarded};
 use super::{ApiState, HostInfo, WaitSlots, router};
 
 /// The time of every rig: 2026-11-22T10:00:00Z.
-const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
 
 /// Longer than anything here takes, so that a test ends whose event never comes.
 const BOUND: Duration = Duration::from_secs(20);

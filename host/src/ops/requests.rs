@@ -27,6 +27,7 @@ impl RunRequests for Ops {
             return Err(RunRefused::NotGranted);
         }
         let task = self.known(by, &task).ok_or(RunRefused::NoTask)?;
+        let labels = self.catalog.get(&task).map(|task| task.labels.clone()).unwrap_or_default();
         let caller = &by.task.key;
         if input.len() > LARGEST_VALUE {
             return Err(RunRefused::TooLarge);
@@ -44,7 +45,8 @@ impl RunRequests for Ops {
         if let Some(message) = full(waiting, &task, input.len(), limits) {
             return Err(RunRefused::Full { message, lasts: waiting.runs >= MOST_WAITING });
         }
-        let request = Request { task, due_at, input, key, caller: caller.task.clone(), parent: by.claim.run };
+        let (caller, parent) = (caller.task.clone(), by.claim.run);
+        let request = Request { task, due_at, input, key, caller, parent, labels };
         let run = NewRun::requested(request, now);
         let made = self.store.enqueue(vec![run], now).await.map_err(RunRefused::Store)?;
         let run = made.first().expect("a store answers for each run it is given").run();

@@ -3,6 +3,7 @@
 use tracing::debug;
 
 use super::{OpError, Ops, Principal, Result, limits};
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::RunId;
 use sexton_domain::task::{Name, Task, TaskKey};
@@ -21,6 +22,8 @@ pub struct TriggerRun {
     pub key: Option<String>,
     /// Whether the run starts even if its task is paused, held back, over a budget, or at its concurrency limit.
     pub past_limits: bool,
+    /// Labels of the run, beside those of its task.
+    pub labels: Labels,
 }
 
 /// The way in which a run is repeated.
@@ -56,7 +59,8 @@ impl Ops {
     ///
     /// # Errors
     ///
-    /// [`OpError::NoTask`] if no plugin offers the task; [`OpError::PastLimitsLater`]; the store's errors.
+    /// [`OpError::NoTask`] if no plugin offers the task; [`OpError::PastLimitsLater`]; [`OpError::BadLabels`] if the run
+    /// would have too many; the store's errors.
     pub async fn trigger(&self, by: &Principal, task: &TaskKey, asked: TriggerRun) -> Result<Triggered> {
         let task = self.catalog.get(task).ok_or_else(|| OpError::NoTask(task.clone()))?;
         if asked.past_limits && asked.due_at.is_some() {
@@ -64,8 +68,13 @@ impl Ops {
         }
         let now = self.clock.now();
         let past_limits = self.limits_gone_past(&task, asked.past_limits, now).await?;
-        let demand =
-            Demand { due_at: asked.due_at, input: asked.input, key: asked.key, past_limits: past_limits.clone() };
+        let demand = Demand {
+            due_at: asked.due_at,
+            input: asked.input,
+            key: asked.key,
+            past_limits: past_limits.clone(),
+            labels: task.labels.with(&asked.labels)?,
+        };
         self.make(by, &task, NewRun::demanded(&task, demand, now), past_limits, now).await
     }
 
@@ -88,8 +97,14 @@ impl Ops {
             None => self.store.input(run.id).await?.ok_or(StoreError::NoRun(run.id))?,
         };
         let past_limits = self.limits_gone_past(&task, asked.past_limits, now).await?;
-        let repeat =
-            Repeat { run: run.id, due_at: run.due_at, input, key: asked.key, past_limits: past_limits.clone() };
+        let repeat = Repeat {
+            run: run.id,
+            due_at: run.due_at,
+            input,
+            key: asked.key,
+            past_limits: past_limits.clone(),
+            labels: run.labels,
+        };
         self.make(by, &task, NewRun::repeating(&task, repeat, now), past_limits, now).await
     }
 

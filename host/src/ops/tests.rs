@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::testkit::{self, TestClock, name, task_key};
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::run::{Cause, ClaimKey};
 use sexton_domain::task::Grants;
@@ -150,6 +151,20 @@ async fn a_run_past_limits_is_due_now() {
     let refused = rig.ops.trigger(&BY, &task_key("a"), asked).await;
 
     assert!(matches!(refused, Err(OpError::PastLimitsLater)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_is_repeated_keeps_the_labels_that_it_had() {
+    let rig = Rig::with(&["a"]);
+    let labels = Labels::read(["ticket=7"]).unwrap();
+
+    let asked = TriggerRun { labels: labels.clone(), ..TriggerRun::default() };
+    let first = rig.ops.trigger(&BY, &task_key("a"), asked).await.unwrap().run;
+    rig.ops.end_run(&BY, &Name::default_tenant(), first, EndRun::default()).await.unwrap();
+    let again = rig.ops.rerun(&BY, &Name::default_tenant(), first, RepeatRun::default()).await.unwrap().run;
+
+    assert_ne!(again, first);
+    assert_eq!(rig.ops.store.run(again).await.unwrap().unwrap().labels, labels);
 }
 
 #[tokio::test]

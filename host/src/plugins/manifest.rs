@@ -10,6 +10,7 @@
 mod following;
 mod keys;
 mod kinds;
+mod labels;
 mod routes;
 mod text;
 mod timing;
@@ -26,6 +27,7 @@ use wrong::Wrong;
 use crate::config::kinds::{Kind, Of};
 use crate::config::reading;
 pub use crate::config::reading::BadFile as BadManifest;
+use sexton_domain::labels::Labels;
 use sexton_domain::retry::RetryPolicy;
 use sexton_domain::schedule::{Chain, Dst, Trigger, parse};
 use sexton_domain::supervision::Supervision;
@@ -40,6 +42,8 @@ pub struct Manifest {
     drafts: Vec<Task>,
     /// The chains. Their tenant is not known yet.
     chains: Vec<Chain>,
+    /// The labels of all tasks, which the drafts have already.
+    labels: Labels,
 }
 
 impl Manifest {
@@ -51,15 +55,16 @@ impl Manifest {
     pub fn parse(file_name: &str, text: &str) -> Result<Self, BadManifest> {
         let manifest: ManifestText = reading::read(file_name, text)?;
         let wrong = |(at, what): Wrong| BadManifest::new(file_name, text, Some(at), &what);
+        let labels = labels::shared(manifest.labels).map_err(wrong)?;
         let drafts: Result<Vec<Task>, Wrong> =
-            manifest.tasks.into_iter().map(|(name, task)| draft(name, task)).collect();
+            manifest.tasks.into_iter().map(|(name, task)| draft(name, task, &labels)).collect();
         let mut drafts = drafts.map_err(wrong)?;
         for (types, task) in manifest.routes {
             routes::route(&mut drafts, types, task).map_err(wrong)?;
         }
         let is_task = |name: &Name| drafts.iter().any(|task| task.key.task == *name);
         let chains = following::chains(manifest.chains, is_task).map_err(wrong)?;
-        Ok(Self { drafts, chains })
+        Ok(Self { drafts, chains, labels })
     }
 
     /// Parses the text of a manifest and finds all errors that can be found at once: every error in its keys and
@@ -67,17 +72,18 @@ impl Manifest {
     /// manifest contains the parts without errors.
     pub fn examine(file_name: &str, text: &str) -> (Self, Vec<BadManifest>) {
         let reading::Readable { value, mut errors, left_out } = reading::read_all::<ManifestText>(file_name, text);
-        let Some(manifest) = value else { return (Self { drafts: Vec::new(), chains: Vec::new() }, errors) };
+        let Some(manifest) = value else { return (Self::empty(), errors) };
         let is_whole = |section: &str, name: &Name| {
             !left_out.iter().any(|path| {
                 path.first().is_some_and(|s| s == section) && path.get(1).is_some_and(|n| n == name.as_str())
             })
         };
         let mut judge = |(at, what): Wrong| errors.push(BadManifest::new(file_name, text, Some(at), &what));
+        let labels = labels::shared(manifest.labels).map_err(&mut judge).unwrap_or_default();
         let names: Vec<Name> = manifest.tasks.keys().cloned().collect();
         let whole = manifest.tasks.into_iter().filter(|(name, _)| is_whole("tasks", name));
         let mut drafts: Vec<Task> =
-            whole.filter_map(|(name, task)| draft(name, task).map_err(&mut judge).ok()).collect();
+            whole.filter_map(|(name, task)| draft(name, task, &labels).map_err(&mut judge).ok()).collect();
         for (types, task) in manifest.routes {
             // A task with an error of its own is no draft, and its routes are not the error.
             let is_broken =
@@ -92,13 +98,17 @@ impl Manifest {
         });
         let chains = chains.collect();
         errors.sort_by_key(BadManifest::line);
-        (Self { drafts, chains }, errors)
+        (Self { drafts, chains, labels }, errors)
     }
 
     /// Returns the manifest of a plugin without one: one task with the plugin's name, on demand only, with default
     /// limits and no grants.
     pub fn for_plugin_without(plugin: &Name) -> Self {
-        Self { drafts: vec![Task::on_demand(plugin.clone())], chains: Vec::new() }
+        Self { drafts: vec![Task::on_demand(plugin.clone())], ..Self::empty() }
+    }
+
+    fn empty() -> Self {
+        Self { drafts: Vec::new(), chains: Vec::new(), labels: Labels::default() }
     }
 
     /// Returns whether the manifest defines tasks. If it does not, its plugin has the same task as one without a
@@ -107,10 +117,12 @@ impl Manifest {
         !self.drafts.is_empty()
     }
 
-    /// Returns the tasks of `plugin`, which lies in `directory`. A manifest that defines none counts as no manifest.
+    /// Returns the tasks of `plugin`, which lies in `directory`. A manifest that defines none counts as no manifest, but
+    /// for its labels.
     pub fn tasks(&self, tenant: &Name, plugin: &Name, directory: &Path) -> Vec<Task> {
         if self.drafts.is_empty() {
-            return Self::for_plugin_without(plugin).tasks(tenant, plugin, directory);
+            let only = Task { labels: self.labels.clone(), ..Task::on_demand(plugin.clone()) };
+            return Self { drafts: vec![only], ..Self::empty() }.tasks(tenant, plugin, directory);
         }
         let tasks = self.drafts.iter().cloned().map(|mut task| {
             task.key.tenant = tenant.clone();
@@ -145,7 +157,7 @@ pub fn schema() -> String {
     text
 }
 
-fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
+fn draft(name: Name, mut task: TaskText, shared: &Labels) -> Result<Task, Wrong> {
     let place = format!("tasks.{name}");
     let mut draft = Task::on_demand(name);
     let timing = timing::Written::take(&mut task);
@@ -158,6 +170,7 @@ fn draft(name: Name, mut task: TaskText) -> Result<Task, Wrong> {
         draft.trigger = trigger;
     }
     draft.description = task.description.map(|line| line.0);
+    draft.labels = labels::of_task(task.labels, &place, shared)?;
     draft.args = match task.args {
         Some(args) if args.get_ref().iter().any(|arg| arg.contains('\0')) => {
             return Err((args.span(), format!("`{place}.args`: an argument holds a NUL; leave it out")));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use sexton_domain::labels::Labels;
 use sexton_domain::run::{ClaimKey, RunId};
 use sexton_domain::schedule::routes::Target;
 use sexton_domain::task::{Name, TaskKey};
@@ -231,6 +232,8 @@ pub struct RunDefaults {
     pub input: Vec<u8>,
     /// The time after its earliest start in which a run may still start.
     pub start_within: Option<Duration>,
+    /// The labels of the task.
+    pub labels: Labels,
 }
 
 /// A due instant of an added schedule.

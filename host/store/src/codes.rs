@@ -29,7 +29,7 @@ pub(super) const DEMAND: i64 = cause_code(Cause::Demand);
 pub(super) const TASK: i64 = cause_code(Cause::Task);
 
 const _: () = assert!(
-    WAITING == 0 && RUNNING == 1 && SUCCEEDED == 2 && TASK == 3,
+    WAITING == 0 && RUNNING == 1 && SUCCEEDED == 2 && TASK == 3 && SUCCEEDED_OUTCOME == 0,
     "conditions of indexes name these numbers (`migrations/`): a statement that names others would not find the index"
 );
 
@@ -69,6 +69,9 @@ pub(super) const fn outcome_code(outcome: Outcome) -> i64 {
         Outcome::Idle => 12,
     }
 }
+
+/// The number of the outcome of attempts that succeeded.
+pub(super) const SUCCEEDED_OUTCOME: i64 = outcome_code(Outcome::Succeeded);
 
 /// The number of the outcome of runs that were skipped.
 pub(super) const SKIPPED_OUTCOME: i64 = outcome_code(Outcome::Skipped);

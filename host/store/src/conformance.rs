@@ -18,6 +18,7 @@ pub(crate) mod forcing;
 pub(crate) mod hints;
 pub(crate) mod history;
 pub(crate) mod hosts;
+pub(crate) mod lists;
 pub(crate) mod locks;
 pub(crate) mod losses;
 pub(crate) mod model;
@@ -208,6 +209,17 @@ macro_rules! promises {
                 a_run_that_was_tried_again_started_with_its_first_attempt
                 a_window_tells_skipped_failed_and_belated_runs
                 children_are_listed_with_how_they_came_of_their_parent
+            }
+            lists {
+                a_list_has_the_runs_that_each_part_of_its_filter_selects
+                a_list_has_the_runs_that_all_parts_of_its_filter_select
+                a_run_shows_its_labels_its_key_and_its_chain
+                pages_have_every_run_once_although_runs_are_made_in_between
+                runs_that_were_made_at_one_instant_are_each_on_one_page
+                a_page_after_a_pruning_has_the_runs_that_are_kept
+                a_list_that_finds_few_runs_among_many_says_how_far_it_has_looked
+                a_label_that_many_sets_have_is_found_with_and_without_another
+                labels_stay_while_a_run_has_them_and_are_written_anew_when_none_had
             }
             backfills {
                 runs_of_a_backfill_take_turns_in_their_order

@@ -4,10 +4,12 @@ use crate::Result;
 use sexton_domain::run::Output;
 
 use super::LatestRuns;
+use super::lists::{Filter, ListRuns, Lists, TaskPattern};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sexton_domain::labels::Labels;
 use sexton_domain::run::{Cause, Outcome, Report, RunId, RunState};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
@@ -53,9 +55,15 @@ pub struct RunInfo {
     pub suspected_at: Option<Timestamp>,
     /// Set if the run belongs to a backfill ([`NewRun::at_once`](super::NewRun::at_once)).
     pub at_once: Option<u32>,
+    /// The key of the added schedule that made the run.
+    pub key: Option<Name>,
+    /// The chain that made the run.
+    pub chain: Option<Name>,
+    /// The labels of its task when it was made, and those that it was given.
+    pub labels: Labels,
 }
 
-/// Selects runs to list, newest first.
+/// Selects runs to list, newest first, for callers that want all of them at once.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     pub tenant: Option<Name>,
@@ -102,9 +110,24 @@ pub struct StoreStats {
 
 /// Reads the history of runs.
 #[async_trait]
-pub trait History: Send + Sync {
-    /// Returns runs, newest first.
-    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>>;
+pub trait History: Lists {
+    /// Returns runs, newest first, however long that takes. The API asks for [pages](Lists::list_runs) instead.
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>> {
+        let RunFilter { tenant, task, state, begun, mut before, limit } = filter;
+        let (task, states) = (task.map(TaskPattern::from), state.into_iter().collect());
+        let filter = Filter { tenant, task, states, begun, ..Filter::default() };
+        let mut runs = Vec::new();
+        while runs.len() < limit {
+            let (filter, limit) = (filter.clone(), limit - runs.len());
+            let page = self.list_runs(ListRuns { filter, before, limit, now: Timestamp::default() }).await?;
+            runs.extend(page.runs);
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        Ok(runs)
+    }
 
     /// Returns the latest runs of those of `tasks` that have any. The cost depends on the number of `tasks` alone, not
     /// on how many there are besides.

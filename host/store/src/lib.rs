@@ -22,8 +22,10 @@ mod error;
 mod hints;
 pub mod history;
 pub mod hosts;
+mod labels;
 mod latest;
 mod leftovers;
+pub mod lists;
 pub mod locks;
 mod loss;
 mod migrations;
@@ -69,6 +71,7 @@ pub use cache::{
 pub trait Store:
     runs::Runs
     + history::History
+    + lists::Lists
     + claims::Claims
     + schedules::Schedules
     + tasks::Tasks

@@ -25,7 +25,9 @@ mod extend;
 mod finish;
 mod history;
 mod hosts;
+mod labels;
 mod listen;
+mod lists;
 mod locks;
 mod loss;
 mod partitions;
@@ -50,7 +52,7 @@ mod versions;
 mod views;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub use connect::{DatabaseUrl, PostgresOptions};
 
@@ -59,7 +61,7 @@ use self::claims::Claiming;
 use self::finish::Finishing;
 use self::listen::Listener;
 use self::runs::Enqueueing;
-use self::shared::{LastRotation, Shared, TaskIds};
+use self::shared::{LabelSets, LastRotation, Shared, TaskIds, TenantIds};
 use self::tx_actions::TxActions;
 use crate::leftovers::Leftovers;
 use sexton_domain::pause::PauseTarget;
@@ -158,8 +160,12 @@ impl PostgresStore {
         let shared = Arc::new(Shared {
             pool,
             tasks: TaskIds::default(),
+            tenants: TenantIds::default(),
+            label_sets: LabelSets::default(),
+            all_have_tenants: AtomicBool::new(false),
             turned: LastRotation::default(),
             leftovers: Leftovers::default(),
+            unused_labels: Leftovers::default(),
             listener: Listener::start(connector, &options.schema, opened, Arc::clone(&hints)),
             hints,
             commits: AtomicU64::new(0),

@@ -9,6 +9,7 @@ pub(super) mod cache;
 pub(super) mod claims;
 pub(super) mod finish;
 pub(super) mod latest;
+pub(super) mod lists;
 pub(super) mod pausing;
 pub(super) mod retention;
 pub mod runs;

@@ -1,6 +1,7 @@
 //! Defines how runs are made: the requests to a store, and its answers.
 
 use crate::Result;
+use sexton_domain::labels::Labels;
 use sexton_domain::run::{Cause, RunId};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
@@ -46,6 +47,8 @@ pub struct NewRun {
     /// It then waits for its turn ([`Backfills::take_turns`](super::backfills::Backfills::take_turns)), and the overlap
     /// policy of other runs neither counts nor replaces it.
     pub at_once: Option<u32>,
+    /// The labels of the run: those of its task, and those that it is given.
+    pub labels: Labels,
 }
 
 impl NewRun {
@@ -65,6 +68,7 @@ impl NewRun {
             forced: false,
             note: None,
             at_once: None,
+            labels: Labels::default(),
         }
     }
 }

@@ -19,7 +19,9 @@ mod fit;
 mod forced;
 mod history;
 mod hosts;
+mod labels;
 mod ledger;
+mod lists;
 mod lock;
 mod locks;
 mod loss;
@@ -55,7 +57,7 @@ use self::checkpoint::Checkpoints;
 use self::errors::{Step, translate};
 use self::readers::Readers;
 use self::writer::{Board, Command, Writer, Writing, command};
-use crate::leftovers::Leftovers;
+use crate::leftovers::{Leftovers, PAGE, SETS};
 use sexton_system::supervisor::{AfterPanic, Supervisor};
 
 use super::{Result, StoreError};
@@ -65,7 +67,8 @@ use super::{Result, StoreError};
 pub struct SqliteStore {
     path: PathBuf,
     board: Arc<Board>,
-    leftovers: Leftovers,
+    leftovers: Leftovers<PAGE>,
+    unused_labels: Leftovers<SETS>,
     readers: Option<Readers>,
     commands: Option<Sender<Box<dyn Command>>>,
     writer: Option<JoinHandle<()>>,
@@ -115,6 +118,7 @@ impl SqliteStore {
             path,
             board,
             leftovers: Leftovers::default(),
+            unused_labels: Leftovers::default(),
             readers: Some(readers),
             commands: Some(commands),
             writer: Some(writer),

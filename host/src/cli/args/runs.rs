@@ -5,44 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 
 use super::ListArgs;
 use sexton_domain::lengths;
-use sexton_domain::run::{RunId, RunState};
+use sexton_domain::run::RunId;
 use sexton_domain::task::Name;
-
-#[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct TasksArgs {
-    /// Name of a task: show it alone, with sums over its runs and how failures came and went
-    pub(in crate::cli) task: Option<Name>,
-    /// Begin of the window of time of those sums: a duration back from now, or an instant [default: 7d]
-    #[arg(long, value_name = "DURATION|INSTANT", requires = "task")]
-    pub(in crate::cli) since: Option<String>,
-    #[command(flatten)]
-    pub(in crate::cli) list: ListArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-pub(in crate::cli) struct RunsArgs {
-    /// Only of this task
-    #[arg(long)]
-    pub(in crate::cli) task: Option<Name>,
-    /// Only in this state
-    #[arg(long, value_parser = PossibleValuesParser::new(RunState::ALL.map(RunState::as_str)))]
-    pub(in crate::cli) state: Option<String>,
-    /// Only runs that have begun, without those that wait for their first attempt
-    #[arg(long)]
-    pub(in crate::cli) begun: bool,
-    /// Show this many at most
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(in crate::cli) limit: u16,
-    /// Only runs before this one
-    #[arg(long, value_name = "RUN", value_parser = run_id)]
-    pub(in crate::cli) before: Option<RunId>,
-    #[command(flatten)]
-    pub(in crate::cli) list: ListArgs,
-}
 
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct ShowArgs {
@@ -154,6 +121,9 @@ pub(in crate::cli) struct TriggerArgs {
     /// Idempotency key: a second trigger with it returns the first run
     #[arg(long)]
     pub(in crate::cli) key: Option<String>,
+    /// Label of the run, beside those of its task; as often as there are labels
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(in crate::cli) label: Vec<String>,
     /// Start at this instant: RFC 3339, or words such as "next friday 17:00", by the clocks of the task's zone
     #[arg(long, value_name = "INSTANT", conflicts_with = "after_now")]
     pub(in crate::cli) at: Option<String>,

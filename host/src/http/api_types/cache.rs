@@ -15,6 +15,9 @@ pub struct Entries {
     pub entries: Vec<EntryShape>,
     /// The value of `after` for the next page; `None` if this is the last.
     pub next: Option<String>,
+    /// The value of `cursor` for the next page; `None` if this is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// An entry, without its value.

@@ -11,6 +11,9 @@ use sexton_domain::time::Timestamp;
 pub struct Plugins {
     /// The plugins, by name.
     pub plugins: Vec<PluginShape>,
+    /// The value of `cursor` for the next page; `None` if this is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// A plugin.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempts::AttemptShape;
 use super::inputs::InputShape;
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{Cause, HeldBack, Outcome, RunId, RunState};
 use sexton_domain::task::{Name, TaskKey};
@@ -11,13 +12,26 @@ use sexton_domain::time::Timestamp;
 use sexton_store::RunInfo;
 use sexton_store::views::{Child, ChildKind};
 
+/// The word for all outcomes of attempts that failed, in the filter of a list of runs.
+pub const FAILED: &str = "failed";
+
+/// The word for those of them in which the guest crashed.
+pub const CRASHED: &str = "crashed";
+
 /// `GET /v1/runs`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Runs {
     /// The runs, newest first.
     pub runs: Vec<RunShape>,
-    /// The value of `before` for the next page; `None` if this is the last.
+    /// The value of `before` for the next page, as older programs ask for it; `None` if this is the last.
     pub next: Option<RunId>,
+    /// The value of `cursor` for the next page; `None` if this is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Set if there may be more runs, although the page is not full: the host has looked at those that were made since
+    /// this instant, and goes on from there with the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_back_to: Option<Timestamp>,
 }
 
 /// `GET /v1/runs/{run}` and `/wait`.
@@ -142,6 +156,15 @@ pub struct RunShape {
     /// Whether a backfill made it, for an instant that had passed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub backfill: bool,
+    /// The key of the added schedule that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Name>,
+    /// The chain that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<Name>,
+    /// The labels of its task when it was made, and those that it was given.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// The reason why a waiting run does not start, for programs: a limit, a suspicion, or no host that may run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBackShape>,
@@ -191,6 +214,9 @@ impl From<RunInfo> for RunShape {
             suspected_at: run.suspected_at,
             reruns: run.parent.filter(|_| run.cause == Cause::Demand),
             backfill: run.at_once.is_some(),
+            key: run.key,
+            chain: run.chain,
+            labels: run.labels,
             held_back: None,
         }
     }

@@ -127,6 +127,9 @@ pub struct AddedSchedules {
     pub schedules: Vec<ScheduleShape>,
     /// The value of `after` for the next page, if there may be more.
     pub next: Option<Name>,
+    /// The value of `cursor` for the next page, if there may be more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// The state of a schedule.

@@ -9,6 +9,7 @@ use super::runs::HeldBackShape;
 use super::schedule::MarkShape;
 use super::statistics::StatisticsShape;
 use super::timing::{self, Around};
+use sexton_domain::labels::Labels;
 use sexton_domain::lengths;
 use sexton_domain::lengths::millis;
 use sexton_domain::pause::{PausedBy, Pauses};
@@ -23,6 +24,9 @@ use sexton_store::{LatestRuns, RunInfo, TaskState};
 pub struct Tasks {
     /// The tasks, by name.
     pub tasks: Vec<TaskSummary>,
+    /// The value of `cursor` for the next page; `None` if this is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// A task, in short.
@@ -36,6 +40,9 @@ pub struct TaskSummary {
     pub plugin: Name,
     /// One line for people.
     pub description: Option<String>,
+    /// Its labels, which its runs get.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// The trigger.
     pub trigger: TriggerShape,
     /// The zone that the trigger is read in.
@@ -331,6 +338,7 @@ impl TaskSummary {
             tenant: task.key.tenant.clone(),
             plugin: task.plugin.clone(),
             description: task.description.clone(),
+            labels: task.labels.clone(),
             trigger: TriggerShape::of(&task.trigger),
             zone: task.zone.name().to_owned(),
             timing: timing::words(task),

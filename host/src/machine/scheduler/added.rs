@@ -273,7 +273,7 @@ impl Batch {
                 let task = task_of(known.timetable.owner(timer.owner), catalog, &routes)?;
                 let place = *of_tasks.entry(task.key.clone()).or_insert_with(|| {
                     let (key, input, start_within) = (task.key.clone(), task.input.clone(), task.timing.start_within);
-                    batch.fire.tasks.push(RunDefaults { key, input, start_within });
+                    batch.fire.tasks.push(RunDefaults { key, input, start_within, labels: task.labels.clone() });
                     batch.fire.tasks.len() - 1
                 });
                 Ok((place, task))

@@ -19,6 +19,7 @@ use sexton_domain::schedule::{
 use sexton_domain::task::{Overlap, Task, TaskKey};
 use sexton_domain::time::Timestamp;
 use sexton_runtime::catalog::{Catalog, Chains, Changed};
+use sexton_store::rules::runs::chain_key;
 use sexton_store::{self as store, Admit, Fire, FireOutcome, NewRun, RunKey, TriggerState, UpdateMemory};
 
 /// Looks that hints cause take at most this fraction of the scheduler's time: a tenth.
@@ -372,7 +373,7 @@ impl Scheduler {
         let task = self.catalog.get(&chain.task(state.link));
         // A missing task cannot run. `http::chains` reports it.
         let Some(task) = task else { return Ok(Next::LATER) };
-        let dedup = format!("chain:{}:{}@{}", chain.key.task, seen.fired, seen.now.as_millis());
+        let dedup = chain_key(&chain.key.task, seen.fired, seen.now);
         let memory = Memory::Chain(chain.made(&state, dedup.clone(), seen.now));
         let note = Some(chain.note(&state));
         let run = NewRun { admit: admit(seen), note, ..NewRun::following(&task, seen.now, dedup, seen.now) };

@@ -9,6 +9,7 @@ use sexton_domain::task::{Budget, HttpHost, Keep, Pattern, TaskKey};
 use sexton_domain::time::Timestamp;
 
 mod broken;
+mod labels;
 mod reference;
 mod routes;
 
@@ -27,6 +28,7 @@ fn one(text: &str) -> Task {
 const WHOLE: &str = r#"
 [tasks.page]
 description = "A page"
+labels = { team = "web", "app.example/tier" = "2 or 3" }
 cron = "0 9 * * mon-fri"
 zone = "Europe/Berlin"
 overlap = "allow(3)"
@@ -97,6 +99,7 @@ fn whole() -> Task {
         key,
         plugin: Name::new("front").unwrap(),
         description: Some("A page".into()),
+        labels: Labels::read(["team=web", "app.example/tier=2 or 3"]).unwrap(),
         trigger: Trigger::Cron("0 9 * * mon-fri".parse().unwrap()),
         zone: chrono_tz::Europe::Berlin,
         overlap: Overlap::Allow(3),
@@ -465,6 +468,9 @@ fn however_much_of_a_manifest_a_message_quotes_it_is_one_line_of_bounded_length(
     }
     let error =
         Manifest::parse("front.toml", &format!("[tasks.a]\n{long} = 1\n")).expect_err("an unknown key").to_string();
-    assert!(error.contains("known keys: description, every, "), "what may stand there is told all the same: {error}");
+    assert!(
+        error.contains("known keys: description, labels, every, "),
+        "what may stand there is told all the same: {error}"
+    );
     assert_eq!(reading::nearest(&"every".repeat(20), &["every"]), None, "comparing takes as long as a text is");
 }

@@ -15,6 +15,7 @@ use super::kinds::{
     Brake, CatchUps, Cron, CronSeconds, Dsts, GuestPath, HostPath, Hosts, IfHelds, Instant, LockModes, LockNames,
     Names, Overlaps, Zone,
 };
+use super::labels::LabelsText;
 use crate::config::kinds::{Bytes, Count, Line, Number, Of, Period, YEAR_MS};
 use crate::config::names::Label;
 use sexton_domain::task::Name;
@@ -51,6 +52,11 @@ pub(super) struct ManifestText {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(super) routes: BTreeMap<Spanned<String>, Spanned<Name>>,
+    /// Labels of all tasks of the manifest, such as `{ team = "web" }`, by which lists of tasks and runs are filtered. A
+    /// key has 1 to 63 of a-z, 0-9, `.`, `_`, `/` and `-`, a value up to 63 characters; a task has at most 16 labels.
+    /// The runs of a task get its labels. Default: none.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub(super) labels: LabelsText,
 }
 
 /// A task. At most one of `every`, `cron`, `cron-seconds`, `at`, `on-start`, `after` and `pace` says when it is due;
@@ -60,6 +66,10 @@ pub(super) struct ManifestText {
 pub(super) struct TaskText {
     /// One line for people.
     pub(super) description: Option<Of<Line>>,
+    /// Labels of the task, beside those of the whole manifest; of a key that both have, the task's value counts.
+    /// Default: none.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub(super) labels: LabelsText,
     /// The task is due at every multiple of this since 1970-01-01T00:00:00Z, or counted from `start` if there is one.
     #[schemars(with = "Option<Of<Every>>")]
     pub(super) every: Option<Spanned<Of<Every>>>,

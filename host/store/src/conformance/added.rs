@@ -6,6 +6,7 @@ use crate::added::{
     ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey,
 };
 use crate::{Retention, RunFilter};
+use sexton_domain::labels::Labels;
 use sexton_domain::run::RunState;
 use sexton_domain::schedule::routes::Target;
 
@@ -62,7 +63,7 @@ fn due(loaded: &LoadedSchedule, seconds: i64) -> DueSchedule {
 }
 
 async fn fire_at(store: &Tested, due: Vec<DueSchedule>, seconds: i64) -> Vec<FireScheduleOutcome> {
-    let own = RunDefaults { key: task("a"), input: b"own".to_vec(), start_within: None };
+    let own = RunDefaults { key: task("a"), input: b"own".to_vec(), start_within: None, labels: Labels::default() };
     store.fire_schedules(FireAdded { tasks: vec![own], due, now: at(seconds) }).await.unwrap()
 }
 

@@ -10,7 +10,7 @@ use const_format::formatcp;
 use crate::codes::CANCELLED;
 
 /// Columns that a run keeps when it is over.
-const KEPT: [&str; 19] = [
+const KEPT: [&str; 21] = [
     "id",
     "task",
     "cause",
@@ -29,6 +29,8 @@ const KEPT: [&str; 19] = [
     "schedule",
     "note",
     "at_once",
+    "tenant",
+    "labels",
     "input",
 ];
 

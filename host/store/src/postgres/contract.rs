@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use crate::cache::Cache;
 use crate::claims::Claims;
 use crate::history::History;
+use crate::lists::{ListRuns, Lists, RunPage};
 use crate::locks::Locks;
 use crate::runs::Runs;
 use crate::schedules::Schedules;
@@ -17,8 +18,8 @@ use crate::tasks::Tasks;
 use crate::{
     AttemptInfo, AwaitedRunState, CacheKey, CacheRestore, CacheWrite, Cancelled, ClaimRequest, Claimed, EnqueueOutcome,
     Entry, EntryHistory, EntryInfo, Expired, Extended, Finish, Fire, FireOutcome, HeldLock, LatestRuns, LockMode,
-    LockName, LockTaken, NewRun, Released, Result, Retention, RunFilter, RunInfo, RunKey, ScheduleStart, Store,
-    StoreStats, TaskState, TriggerState, UpdateMemory, WriteOutcome,
+    LockName, LockTaken, NewRun, Released, Result, Retention, RunInfo, RunKey, ScheduleStart, Store, StoreStats,
+    TaskState, TriggerState, UpdateMemory, WriteOutcome,
 };
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::run::{ClaimKey, Output, RunId, RunState};
@@ -29,9 +30,12 @@ use sexton_domain::time::Timestamp;
 use super::runs::Enqueue;
 use super::tx_actions::act;
 use super::{
-    MOST, PostgresStore, added, cache, claims, extend, history, locks, loss, partitions, pauses, policies, prune,
-    published, read, runs, schedules, versions,
+    MOST, PostgresStore, added, cache, claims, extend, history, labels, lists, locks, loss, partitions, pauses,
+    policies, prune, published, read, runs, schedules, versions,
 };
+
+/// The most transactions of one pruning that give runs their tenants, for which the sweeper's other work waits.
+const TIMES: usize = 20;
 
 #[async_trait]
 impl Runs for PostgresStore {
@@ -68,6 +72,18 @@ impl Runs for PostgresStore {
             act!(self.acts, [left_over], |tx| versions::delete_leftovers(tx, &left_over))?;
         }
         while act!(self.acts, [], |tx| locks::forget(tx))? == locks::PIECE {}
+        if read!(self, |tx| labels::are_without_tenant(tx))? {
+            for _ in 0..TIMES {
+                if act!(self.acts, [], |tx| labels::find_tenants(tx))? == 0 {
+                    break;
+                }
+            }
+        }
+        let page = read!(self, |tx| labels::page(tx, self.shared.unused_labels.after(), now))?;
+        let unused = Arc::new(self.shared.unused_labels.take(&page));
+        if !unused.is_empty() {
+            act!(self.acts, [unused], |tx| labels::delete_unused(tx, &unused, now))?;
+        }
         let turn = partitions::rotate(self, oldest, now).await?;
         if turn.busy {
             return Ok(turn.gone);
@@ -82,11 +98,14 @@ impl Runs for PostgresStore {
 }
 
 #[async_trait]
-impl History for PostgresStore {
-    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunInfo>> {
-        read!(self, |tx| history::runs(tx, &filter))
+impl Lists for PostgresStore {
+    async fn list_runs(&self, list: ListRuns) -> Result<RunPage> {
+        read!(self, |tx| lists::list(tx, &list))
     }
+}
 
+#[async_trait]
+impl History for PostgresStore {
     async fn latest_runs(&self, tasks: Vec<TaskKey>) -> Result<BTreeMap<TaskKey, LatestRuns>> {
         read!(self, |tx| history::latest_runs(tx, &tasks))
     }

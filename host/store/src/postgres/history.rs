@@ -7,64 +7,16 @@ use const_format::formatcp;
 use tokio_postgres::Row;
 
 use crate::codes::{SUCCEEDED, WAITING, state_code};
-use crate::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
+use crate::{AttemptInfo, LatestRuns, RunInfo, TaskState};
 use sexton_domain::run::{Accounts, CappedText, Output, Report, RunId, RunState};
-use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
 use super::errors::Step;
-use super::rows::{
-    PAUSE_OF_MANY, RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, small, task_key, to_sql,
-};
+use super::rows::{PAUSE_OF_MANY, RUN_COLUMNS, instant, maybe_instant, number, outcome, run_info, small, task_key};
 use super::schema::NOT_OVER;
 use super::tasks::{STANDING_COLUMNS, pause, standing};
-use super::tx::{Ask, Tx};
-
-/// Newest runs of all tenants that are searched for a tenant's, before each of its tasks is read.
-const SEEN: i64 = 500;
-
-/// See [`crate::Store::runs`].
-pub(super) async fn runs(tx: &Tx, filter: &RunFilter) -> Step<Vec<RunInfo>> {
-    let (before, limit) = (filter.before.map_or(i64::MAX, |run| run.0), to_sql(filter.limit));
-    // Runs that are not over are a small partition of their own; others are read newest first until enough match.
-    let which = match filter.state {
-        None => "true".to_owned(),
-        Some(state) if state.is_over() => format!("over_at < {NOT_OVER} AND state = {}", state_code(state)),
-        Some(state) => format!("over_at = {NOT_OVER} AND state = {}", state_code(state)),
-    };
-    let which = if filter.begun { format!("{which} AND attempt > 0") } else { which };
-    let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
-    if task.is_none() {
-        // Reads the newest runs of all tenants. If one tenant's are asked for, most of them are usually its own.
-        let seen = if tenant.is_none() { limit } else { limit.saturating_mul(2).max(SEEN) };
-        let newest = format!("FROM runs WHERE id < $1 AND {which} ORDER BY id DESC LIMIT");
-        let sql = format!(
-            "SELECT {RUN_COLUMNS} FROM (SELECT * {newest} $3) r \
-             JOIN tasks t ON t.id = r.task {PAUSE_OF_MANY} \
-             WHERE $4::text IS NULL OR t.tenant = $4 ORDER BY r.id DESC LIMIT $2"
-        );
-        let count = format!("SELECT count(*) FROM (SELECT id {newest} $2) r");
-        let asks: [Ask<'_>; 2] = [(&sql, &[&before, &limit, &seen, &tenant]), (&count, &[&before, &seen])];
-        let answers = tx.pipeline(if tenant.is_some() { &asks[..] } else { &asks[..1] }).await?;
-        let (rows, counted) = (&answers[0], answers.get(1).and_then(|rows| rows.first()));
-        let is_all = counted.is_none_or(|row| row.get::<_, i64>(0) < seen);
-        if is_all || to_sql(rows.len()) == limit {
-            return rows.iter().map(run_info).collect();
-        }
-    }
-    // A comparison with what may be absent would keep the planner from finding the tasks by their index. A task whose
-    // runs were never counted has none.
-    let of_tenant = if tenant.is_some() { "t.tenant = $3" } else { "$3::text IS NULL" };
-    let of_task = if task.is_some() { "t.name = $4" } else { "$4::text IS NULL" };
-    let sql = format!(
-        "SELECT {RUN_COLUMNS} FROM tasks t CROSS JOIN LATERAL \
-         (SELECT * FROM runs WHERE task = t.id AND -id > -$1::bigint AND {which} ORDER BY -id LIMIT $2) r {PAUSE_OF_MANY} \
-         WHERE {of_tenant} AND {of_task} AND (SELECT true FROM tally y WHERE y.task = t.id LIMIT 1) \
-         ORDER BY r.id DESC LIMIT $2"
-    );
-    let rows = tx.query(&sql, &[&before, &limit, &tenant, &task]).await?;
-    rows.iter().map(run_info).collect()
-}
+use super::tx::Tx;
 
 /// See [`crate::Store::latest_runs`].
 pub(super) async fn latest_runs(tx: &Tx, tasks: &[TaskKey]) -> Step<BTreeMap<TaskKey, LatestRuns>> {

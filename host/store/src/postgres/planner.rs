@@ -12,17 +12,19 @@
 //! transaction that exists anyway it costs no round trip, but the server as much time as an empty transaction
 //! (docs/design/0019).
 
+use std::fmt;
+
 use tokio_postgres::Config;
 
 /// A setting of the planner.
 #[derive(Clone, Copy, Debug)]
-struct Setting {
+pub(super) struct Setting {
     name: &'static str,
     value: &'static str,
 }
 
 /// The settings of a connection that executes the store's statements.
-const SETTINGS: [Setting; 9] = [
+pub(super) const SETTINGS: [Setting; 9] = [
     // A plan for a handful of rows, made once. With a plan for each execution, which is the default, a claim of 512 runs
     // out of 12,000 took 885 ms: the statistics knew of no runs, so all of them were read for each. Now it takes 4 ms,
     // with 20 runs or 40,000 (0009).
@@ -43,6 +45,13 @@ const SETTINGS: [Setting; 9] = [
     Setting { name: "jit", value: "off" },
 ];
 
+/// Prints it as `SET` takes it.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name, self.value)
+    }
+}
+
 /// Statements that undo, for the rest of a transaction, the settings that are wrong where all rows of a day are read. It is
 /// sent in one batch with the lock of the day's tables, so it takes no round trip of its own.
 pub(super) const READS_ALL_ROWS: &str = "SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on";
@@ -50,8 +59,8 @@ pub(super) const READS_ALL_ROWS: &str = "SET LOCAL enable_seqscan = on; SET LOCA
 /// Adds the settings to the options that a connection starts with.
 pub(super) fn set_up(config: &mut Config) {
     let mut options = config.get_options().unwrap_or_default().to_owned();
-    for Setting { name, value } in SETTINGS {
-        options.push_str(&format!(" -c {name}={value}"));
+    for setting in SETTINGS {
+        options.push_str(&format!(" -c {setting}"));
     }
     config.options(options.trim_start());
 }

@@ -10,6 +10,8 @@ use super::schema::NOT_OVER;
 use super::tasks::{pause, standing};
 use crate::backfills::TURN_MS;
 use crate::codes::{self, word};
+use crate::labels;
+use crate::rules::runs::chain_of;
 use crate::rules::waiting::Facts;
 use crate::{LockKind, LockMode, RunInfo, StoreError};
 use sexton_domain::pause::PausedBy;
@@ -134,7 +136,8 @@ pub(super) const RUN_COLUMNS: &str = formatcp!(
      r.over_at, r.cause, r.attempt, r.failures, r.parent, r.host, r.outcome, coalesce(r.cancel, r.message), \
      t.paused, t.paused_at, t.paused_why, t.failures, t.crashes, t.held_until, r.note, r.forced, p.tenant, p.since_at, p.why, r.deaths, r.suspected_at, \
      r.at_once, CASE WHEN r.run_at = {TURN_MS} THEN (SELECT b.id FROM runs_live b \
-     WHERE b.at_once IS NOT NULL AND b.task = r.task AND b.run_at > {TURN_MS} ORDER BY b.run_at, b.id LIMIT 1) END"
+     WHERE b.at_once IS NOT NULL AND b.task = r.task AND b.run_at > {TURN_MS} ORDER BY b.run_at, b.id LIMIT 1) END, \
+     r.schedule, r.dedup, (SELECT s.labels FROM label_sets s WHERE s.id = r.labels)"
 );
 
 /// The source of [`RUN_COLUMNS`] besides runs `r` and tasks `t`: the run's pause by tenant, or else that of all.
@@ -186,5 +189,8 @@ pub(super) fn run_info(row: &Row) -> Step<RunInfo> {
         deaths: facts.deaths,
         suspected_at: facts.suspected_at(),
         at_once: facts.at_once,
+        key: maybe_name(row, 31)?,
+        chain: row.get::<_, Option<&str>>(32).and_then(chain_of),
+        labels: row.get::<_, Option<&str>>(33).map(labels::read).unwrap_or_default(),
     })
 }

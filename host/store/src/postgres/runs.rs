@@ -12,6 +12,7 @@ use tokio_postgres::types::ToSql;
 use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING, cause_code, outcome_code, state_code};
 use crate::{Admit, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, Result};
+use sexton_domain::labels::Labels;
 use sexton_domain::run::{Outcome, RunId, RunState, replaced_by};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
@@ -20,6 +21,7 @@ use super::archive::{ArchiveColumns, moving};
 use super::batcher::Work;
 use super::counter_changes::{self, CounterChanges};
 use super::errors::Step;
+use super::labels;
 use super::policies;
 use super::rows::{code, text, to_int, to_sql};
 use super::schema::NOT_OVER;
@@ -58,14 +60,15 @@ impl Work for Enqueueing {
             // The lane alone has the item, so the cell is still empty.
             drop(item.ids.set(std::mem::replace(&mut ids, rest)));
         }
-        let keys: Vec<TaskKey> = items.iter().flat_map(|item| item.runs.iter().map(|run| run.task.clone())).collect();
-        let mut tasks = intern(tx, &keys).await?.into_iter();
+        let runs: Vec<(&NewRun, Timestamp)> =
+            items.iter().flat_map(|item| item.runs.iter().map(|run| (run, item.now))).collect();
+        let mut owners = owners(tx, &runs).await?.into_iter();
         let wanted: Vec<Vec<Wanted<'_>>> = items
             .iter()
             .map(|item| {
                 let ids = item.ids.get().into_iter().flatten();
-                let each = item.runs.iter().zip(ids).zip(tasks.by_ref());
-                each.map(|((run, id), task)| Wanted { run, now: item.now, id: *id, task, skipped: None }).collect()
+                let each = item.runs.iter().zip(ids).zip(owners.by_ref());
+                each.map(|((run, id), owner)| Wanted { run, now: item.now, id: *id, owner, skipped: None }).collect()
             })
             .collect();
         let (sizes, all): (Vec<usize>, Vec<&Wanted<'_>>) =
@@ -101,11 +104,31 @@ pub(super) async fn make(
     if runs.is_empty() {
         return Ok(Vec::new());
     }
-    let keys: Vec<TaskKey> = runs.iter().map(|run| run.task.clone()).collect();
-    let tasks = intern(tx, &keys).await?;
+    let owners = owners(tx, &runs.iter().map(|run| (run, now)).collect::<Vec<_>>()).await?;
     let ids = tx.next("run_ids", runs.len()).await?;
-    let each = runs.iter().zip(ids).zip(tasks);
-    admit(tx, tally, each.map(|((run, id), task)| Wanted { run, now, id, task, skipped: None }).collect()).await
+    let each = runs.iter().zip(ids).zip(owners);
+    admit(tx, tally, each.map(|((run, id), owner)| Wanted { run, now, id, owner, skipped: None }).collect()).await
+}
+
+/// The rows to which a run belongs, by their numbers.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    task: i64,
+    tenant: i64,
+    labels: Option<i64>,
+}
+
+/// Returns the tasks, the tenants and the sets of labels of runs, in their order.
+async fn owners(tx: &Tx, runs: &[(&NewRun, Timestamp)]) -> Step<Vec<Owner>> {
+    let keys: Vec<TaskKey> = runs.iter().map(|(run, _)| run.task.clone()).collect();
+    let tasks = intern(tx, &keys).await?;
+    let tenants = labels::tenants(tx, &keys.iter().map(|key| &key.tenant).collect::<Vec<_>>()).await?;
+    let sets: Vec<(i64, &Labels)> =
+        runs.iter().zip(&tenants).map(|((run, _), tenant)| (*tenant, &run.labels)).collect();
+    let now = runs.iter().map(|(_, now)| *now).max().unwrap_or_default();
+    let sets = labels::sets(tx, &sets, now).await?;
+    let each = tasks.into_iter().zip(tenants).zip(sets);
+    Ok(each.map(|((task, tenant), labels)| Owner { task, tenant, labels }).collect())
 }
 
 /// See [`crate::Store::fire`].
@@ -138,7 +161,7 @@ struct Wanted<'a> {
     run: &'a NewRun,
     now: Timestamp,
     id: i64,
-    task: i64,
+    owner: Owner,
     /// The reason for which it is written as cancelled.
     skipped: Option<String>,
 }
@@ -159,7 +182,7 @@ async fn admit(tx: &mut Tx, tally: &mut CounterChanges, wanted: Vec<Wanted<'_>>)
         return insert(tx, tally, &wanted).await;
     }
     let bound: BTreeSet<i64> =
-        wanted.iter().filter(|wanted| wanted.run.admit != Admit::Always).map(|wanted| wanted.task).collect();
+        wanted.iter().filter(|wanted| wanted.run.admit != Admit::Always).map(|wanted| wanted.owner.task).collect();
     tasks::lock(tx, &bound.into_iter().collect::<Vec<_>>()).await?;
     let mut made = Vec::with_capacity(wanted.len());
     for mut one in wanted {
@@ -171,10 +194,10 @@ async fn admit(tx: &mut Tx, tally: &mut CounterChanges, wanted: Vec<Wanted<'_>>)
         match one.run.admit {
             Admit::Always => {}
             Admit::Below(most) => {
-                let others = not_over(tx, one.task, i64::from(most), one.now).await?;
+                let others = not_over(tx, one.owner.task, i64::from(most), one.now).await?;
                 one.skipped = (others >= i64::from(most)).then(|| Admit::skipped(others));
             }
-            Admit::Replacing => ended = replace(tx, tally, one.task, RunId(one.id), one.now).await?,
+            Admit::Replacing => ended = replace(tx, tally, one.owner.task, RunId(one.id), one.now).await?,
         }
         let entered = insert(tx, tally, std::slice::from_ref(&one)).await?.remove(0);
         made.push(match entered {
@@ -188,16 +211,17 @@ async fn admit(tx: &mut Tx, tally: &mut CounterChanges, wanted: Vec<Wanted<'_>>)
 /// Returns the run that has the key already.
 async fn existing(tx: &Tx, wanted: &Wanted<'_>) -> Step<Option<RunId>> {
     let Some(key) = wanted.key() else { return Ok(None) };
-    let row = tx.query_opt("SELECT run FROM run_keys WHERE task = $1 AND key = $2", &[&wanted.task, &key]).await?;
+    let row =
+        tx.query_opt("SELECT run FROM run_keys WHERE task = $1 AND key = $2", &[&wanted.owner.task, &key]).await?;
     Ok(row.map(|row| RunId(row.get(0))))
 }
 
 const COLUMNS: &str = "id, task, state, cause, bytes, due_at, run_at, created_at, over_at, parent, dedup, message, note, \
-     start_by_at, forced, schedule, at_once, input, outcome";
+     start_by_at, forced, schedule, at_once, input, outcome, tenant, labels";
 
 const ARRAYS: &str = "unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], \
      $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[], $14::bigint[], \
-     $15::boolean[], $16::text[], $17::int[], $18::bytea[], $19::smallint[])";
+     $15::boolean[], $16::text[], $17::int[], $18::bytea[], $19::smallint[], $20::bigint[], $21::bigint[])";
 
 /// Returns the statement that writes runs without keys.
 fn plain_sql() -> String {
@@ -237,7 +261,7 @@ async fn insert(tx: &mut Tx, tally: &mut CounterChanges, wanted: &[Wanted<'_>]) 
         }
     };
     for wanted in new.iter().filter(|wanted| written.contains(&wanted.id)) {
-        let change = tally.of(wanted.task);
+        let change = tally.of(wanted.owner.task);
         match wanted.skipped {
             None => change.enter(RunState::Waiting, 1),
             Some(_) => {
@@ -265,7 +289,7 @@ async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     }
     let mut tally = CounterChanges::default();
     for one in wanted {
-        tally.of(one.task).enter(RunState::Waiting, 1);
+        tally.of(one.owner.task).enter(RunState::Waiting, 1);
     }
     (tx.hints.runs, tx.hints.changes) = (true, true);
     let (rows, sums) = (Columns::of(wanted), tally.columns(tx));
@@ -287,7 +311,7 @@ async fn holders(tx: &Tx, taken: &[&Wanted<'_>]) -> Step<BTreeMap<i64, RunId>> {
         return Ok(BTreeMap::new());
     }
     let ids: Vec<i64> = taken.iter().map(|wanted| wanted.id).collect();
-    let tasks: Vec<i64> = taken.iter().map(|wanted| wanted.task).collect();
+    let tasks: Vec<i64> = taken.iter().map(|wanted| wanted.owner.task).collect();
     let keys: Vec<_> = taken.iter().map(|wanted| wanted.key()).collect();
     let rows = tx
         .query(
@@ -326,6 +350,8 @@ struct Columns<'a> {
     at_once: Vec<Option<i32>>,
     inputs: Vec<Option<&'a [u8]>>,
     outcomes: Vec<Option<i16>>,
+    tenants: Vec<i64>,
+    labels: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
@@ -336,7 +362,7 @@ impl<'a> Columns<'a> {
         let entered = |skipped| if skipped { RunState::Cancelled } else { RunState::Waiting };
         Self {
             ids: each(wanted, |one| one.id),
-            tasks: each(wanted, |one| one.task),
+            tasks: each(wanted, |one| one.owner.task),
             states: each(wanted, |one| code(state_code(entered(one.skipped.is_some())))),
             causes: each(wanted, |one| code(cause_code(one.run.cause))),
             bytes: each(wanted, |one| one.bytes()),
@@ -354,10 +380,12 @@ impl<'a> Columns<'a> {
             at_once: each(wanted, |one| one.run.at_once.map(to_int)),
             inputs: each(wanted, |one| (!one.run.input.is_empty()).then_some(&one.run.input[..])),
             outcomes: each(wanted, |one| one.skipped.as_ref().map(|_| code(outcome_code(Outcome::Skipped)))),
+            tenants: each(wanted, |one| one.owner.tenant),
+            labels: each(wanted, |one| one.owner.labels),
         }
     }
 
-    fn params(&self) -> [&(dyn ToSql + Sync); 19] {
+    fn params(&self) -> [&(dyn ToSql + Sync); 21] {
         [
             &self.ids,
             &self.tasks,
@@ -378,6 +406,8 @@ impl<'a> Columns<'a> {
             &self.at_once,
             &self.inputs,
             &self.outcomes,
+            &self.tenants,
+            &self.labels,
         ]
     }
 }

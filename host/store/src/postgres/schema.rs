@@ -26,7 +26,7 @@ pub(super) struct Upgrade {
 }
 
 /// All migrations, in their order.
-pub(super) const UPGRADES: [Upgrade; 14] = [
+pub(super) const UPGRADES: [Upgrade; 17] = [
     Upgrade { migration: migration!("0008_first.sql"), serves: 8 },
     Upgrade { migration: migration!("0009_hosts.sql"), serves: 8 },
     Upgrade { migration: migration!("0010_transfer.sql"), serves: 8 },
@@ -44,6 +44,9 @@ pub(super) const UPGRADES: [Upgrade; 14] = [
     Upgrade { migration: migration!("0020_views.sql"), serves: 18 },
     Upgrade { migration: migration!("0021_kept_versions.sql"), serves: 18 },
     Upgrade { migration: migration!("0022_types_of_schedules.sql"), serves: 18 },
+    Upgrade { migration: migration!("0023_tenants_and_labels.sql"), serves: 18 },
+    Upgrade { migration: migration!("0024_runs_of_tenants.sql"), serves: 18 },
+    Upgrade { migration: migration!("0025_lists.sql"), serves: 18 },
 ];
 
 /// The schema's version that this program works on.

@@ -1,6 +1,7 @@
 //! Runs the conformance tests on this store, and tests what happens when hosts share a database.
 
 mod history;
+mod lists;
 mod migrating;
 mod moving;
 mod sharing;

@@ -8,6 +8,7 @@ use crate::added::{DueSchedule, RunDefaults};
 use crate::backfills::TURN;
 use crate::views::ChildKind;
 use crate::{Admit, NewRun};
+use sexton_domain::labels::Labels;
 use sexton_domain::run::{Cause, RunId};
 use sexton_domain::task::{Name, Overlap, Task, TaskKey};
 use sexton_domain::time::Timestamp;
@@ -23,6 +24,8 @@ pub struct Demand {
     pub key: Option<String>,
     /// The limits that the run goes past, in words, if it starts whatever holds its task back.
     pub past_limits: Option<String>,
+    /// The labels of the run: the task's own, and those that the caller gives it.
+    pub labels: Labels,
 }
 
 /// The request of a person or a program to repeat a run that is over.
@@ -38,6 +41,8 @@ pub struct Repeat {
     pub key: Option<String>,
     /// The limits that the run goes past, in words, if it starts whatever holds its task back.
     pub past_limits: Option<String>,
+    /// The labels of the repeated run, which the new one gets, too.
+    pub labels: Labels,
 }
 
 /// The request of a running attempt for a run.
@@ -53,6 +58,8 @@ pub struct Request {
     pub caller: Name,
     /// The run that asks.
     pub parent: RunId,
+    /// The labels of the requested task.
+    pub labels: Labels,
 }
 
 /// The key by which a repeated request of a guest finds the run that the first one made.
@@ -111,16 +118,17 @@ impl NewRun {
             admit: Admit::on_demand(task.overlap, due_at, past_limits, now),
             forced: past_limits,
             note: demand.past_limits,
+            labels: demand.labels,
             ..Self::of(task.key.clone(), due_at, Cause::Demand)
         }
     }
 
     /// Returns the run of `task` that repeats another at `now`. It is a demanded run in all but its instant.
     pub fn repeating(task: &Task, repeat: Repeat, now: Timestamp) -> Self {
-        let Repeat { run, due_at, input, key, past_limits } = repeat;
+        let Repeat { run, due_at, input, key, past_limits, labels } = repeat;
         let note = format!("rerun of run {run}");
         let note = past_limits.as_ref().map_or(note.clone(), |limits| format!("{note}, {limits}"));
-        let demand = Demand { due_at: Some(due_at.min(now)), input: Some(input), key, past_limits };
+        let demand = Demand { due_at: Some(due_at.min(now)), input: Some(input), key, past_limits, labels };
         Self { run_at: now, parent: Some(run), note: Some(note), ..Self::demanded(task, demand, now) }
     }
 
@@ -134,6 +142,7 @@ impl NewRun {
             dedup: Some(due_key(due_at)),
             note: Some("backfill".to_owned()),
             at_once: Some(at_once),
+            labels: task.labels.clone(),
             ..Self::of(task.key.clone(), due_at, Cause::Schedule)
         }
     }
@@ -150,6 +159,7 @@ impl NewRun {
             input: request.input,
             dedup: request.key.map(|key| key.dedup(&request.caller, request.parent)),
             parent: Some(request.parent),
+            labels: request.labels,
             ..Self::of(request.task, request.due_at, Cause::Task)
         }
     }
@@ -171,6 +181,7 @@ impl NewRun {
             input: task.input.clone(),
             admit: Admit::by_schedule(task.overlap),
             start_by: start_by(task.timing.start_within, run_at),
+            labels: task.labels.clone(),
             ..Self::of(task.key.clone(), due_at, cause)
         }
     }
@@ -198,6 +209,7 @@ impl NewRun {
             input: task.input.clone(),
             dedup: Some(dedup),
             start_by: start_by(task.timing.start_within, now),
+            labels: task.labels.clone(),
             ..Self::of(task.key.clone(), due_at, Cause::Schedule)
         }
     }
@@ -221,6 +233,7 @@ impl NewRun {
             start_by: start_by(task.start_within, run_at.max(now)),
             note: Some(due.note(key)),
             schedule: Some(key.clone()),
+            labels: task.labels.clone(),
             ..Self::of(task.key.clone(), due_at, Cause::Schedule)
         }
     }
@@ -237,6 +250,25 @@ pub(crate) fn due_key(due_at: Timestamp) -> String {
 /// Returns whether a dedup key is that of a run that a task's schedule has for an instant.
 pub(crate) fn is_due_key(key: &str) -> bool {
     key.starts_with(DUE)
+}
+
+/// The beginning of the dedup keys of runs that a chain makes for its links.
+const CHAIN: &str = "chain:";
+
+/// Returns the dedup key of the run that the chain `chain` makes at `now`, after it has made `fired` others.
+pub fn chain_key(chain: &Name, fired: u64, now: Timestamp) -> String {
+    format!("{}{fired}@{}", chain_prefix(chain), now.as_millis())
+}
+
+/// Returns the beginning of the dedup keys of all runs that the chain `chain` makes.
+pub(crate) fn chain_prefix(chain: &Name) -> String {
+    format!("{CHAIN}{chain}:")
+}
+
+/// Returns the chain that made the run with a dedup key, if one did.
+pub(crate) fn chain_of(key: &str) -> Option<Name> {
+    let (chain, _) = key.strip_prefix(CHAIN)?.split_once(':')?;
+    Name::new(chain).ok()
 }
 
 /// The beginning of the dedup keys of runs in which another run continues (`imports::schedule` makes the keys).

@@ -6,122 +6,16 @@ use std::time::Duration;
 use const_format::formatcp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::codes::{RUNNING, SUCCEEDED, WAITING};
-use crate::{AttemptInfo, LatestRuns, RunFilter, RunInfo, TaskState};
+use crate::codes::{SUCCEEDED, WAITING};
+use crate::{AttemptInfo, LatestRuns, RunInfo, TaskState};
 use sexton_domain::run::{Accounts, CappedText, Output, Report, RunId, RunState};
-use sexton_domain::task::{Name, TaskKey};
+use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
 use super::rows::{
     RUN_COLUMNS, STANDING_COLUMNS, instant, maybe_instant, number, outcome, pause, run_info, standing, state_code,
-    task_key, to_sql,
+    task_key,
 };
-
-/// Newest runs of all tenants that are searched for those of one, before each of its tasks is read.
-const SEEN: usize = 500;
-
-/// Columns of a task with the numbers of its runs, each at the place of its state.
-const SUMS: [&str; 5] = ["waiting", "running", "succeeded", "failed", "cancelled"];
-
-/// See [`crate::Store::runs`].
-pub(super) fn runs(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunInfo>> {
-    let ids = match (&filter.tenant, &filter.task) {
-        (None, None) => newest(conn, filter)?,
-        (Some(tenant), None) => newest_of_tenant(conn, filter, tenant)?,
-        (_, Some(_)) => newest_of_tasks(conn, filter)?,
-    };
-    ids.into_iter().filter_map(|id| run(conn, RunId(id)).transpose()).collect()
-}
-
-/// Returns how runs that a filter lets pass are read: by an index of their own if they are few, otherwise by `over`; and
-/// the condition that they meet, in which `?1` is the id before which they are.
-fn selection(filter: &RunFilter, over: &'static str) -> (&'static str, String) {
-    let (index, state) = match filter.state {
-        Some(RunState::Waiting) => ("INDEXED BY runs_waiting", format!("r.state = {WAITING}")),
-        Some(RunState::Running) => ("INDEXED BY runs_running", format!("r.state = {RUNNING}")),
-        Some(state) => (over, format!("r.state = {}", state_code(state))),
-        None => (over, "true".to_owned()),
-    };
-    let begun = if filter.begun { " AND r.attempt > 0" } else { "" };
-    (index, format!("r.id < ?1 AND {state}{begun}"))
-}
-
-/// Returns the id before which the runs of a page are.
-fn before(filter: &RunFilter) -> i64 {
-    filter.before.map_or(i64::MAX, |run| run.0)
-}
-
-/// Finds the newest runs of all tenants.
-fn newest(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<i64>> {
-    let (index, condition) = selection(filter, "NOT INDEXED");
-    conn.prepare_cached(&format!("SELECT r.id FROM runs r {index} WHERE {condition} ORDER BY r.id DESC LIMIT ?2"))?
-        .query_map([before(filter), to_sql(filter.limit)], |row| row.get(0))?
-        .collect()
-}
-
-/// Finds the newest runs of a tenant, which may have any number of tasks.
-fn newest_of_tenant(conn: &Connection, filter: &RunFilter, tenant: &Name) -> rusqlite::Result<Vec<i64>> {
-    let (index, condition) = selection(filter, "NOT INDEXED");
-    let select = format!("FROM runs r {index} CROSS JOIN tasks t ON t.id = r.task WHERE {condition}");
-    match filter.state {
-        // They are few, and read all.
-        Some(RunState::Waiting | RunState::Running) => {
-            let sql = format!("SELECT r.id {select} AND t.tenant = ?3 ORDER BY r.id DESC LIMIT ?2");
-            conn.prepare_cached(&sql)?
-                .query_map(params![before(filter), to_sql(filter.limit), tenant.as_str()], |row| row.get(0))?
-                .collect()
-        }
-        // They may be far apart in the history.
-        Some(_) => newest_of_tasks(conn, filter),
-        None => {
-            // Most of the newest runs are usually its own.
-            let most = filter.limit.saturating_mul(2).max(SEEN);
-            let mut statement =
-                conn.prepare_cached(&format!("SELECT r.id, t.tenant {select} ORDER BY r.id DESC LIMIT ?2"))?;
-            let mut rows = statement.query([before(filter), to_sql(most)])?;
-            let (mut found, mut seen) = (Vec::new(), 0);
-            while let Some(row) = rows.next()? {
-                seen += 1;
-                if row.get_ref(1)?.as_str()? == tenant.as_str() {
-                    found.push(row.get(0)?);
-                    if found.len() == filter.limit {
-                        return Ok(found);
-                    }
-                }
-            }
-            if seen < most { Ok(found) } else { newest_of_tasks(conn, filter) }
-        }
-    }
-}
-
-/// Finds the newest runs of the tasks that a filter names, by reading each of those that have such runs.
-fn newest_of_tasks(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<i64>> {
-    let (tenant, task) = (filter.tenant.as_ref().map(Name::as_str), filter.task.as_ref().map(Name::as_str));
-    // A comparison with what may be absent would keep the statement from finding the tasks by their index.
-    let named = |column: &str, place: u8, name: Option<&str>| match name {
-        Some(_) => format!("{column} = ?{place}"),
-        None => format!("?{place} IS NULL"),
-    };
-    let (of_tenant, of_task) = (named("tenant", 1, tenant), named("name", 2, task));
-    let sum = filter.state.map_or_else(|| SUMS.join(" + "), |state| SUMS[state_code(state) as usize].to_owned());
-    let tasks = conn
-        .prepare_cached(&format!("SELECT id FROM tasks WHERE {of_tenant} AND {of_task} AND {sum} > 0"))?
-        .query_map([tenant, task], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<i64>>>()?;
-    let by_task = if filter.begun { "INDEXED BY runs_begun" } else { "INDEXED BY runs_of_task" };
-    let (index, condition) = selection(filter, by_task);
-    let sql = format!("SELECT r.id FROM runs r {index} WHERE {condition} AND r.task = ?3 ORDER BY r.id DESC LIMIT ?2");
-    let mut statement = conn.prepare_cached(&sql)?;
-    let mut found: Vec<i64> = Vec::new();
-    for task in tasks {
-        for run in statement.query_map([before(filter), to_sql(filter.limit), task], |row| row.get(0))? {
-            found.push(run?);
-        }
-    }
-    found.sort_unstable_by_key(|run| std::cmp::Reverse(*run));
-    found.truncate(filter.limit);
-    Ok(found)
-}
 
 /// See [`crate::Store::latest_runs`].
 pub(super) fn latest_runs(conn: &Connection, tasks: &[TaskKey]) -> rusqlite::Result<BTreeMap<TaskKey, LatestRuns>> {

@@ -11,12 +11,14 @@ use const_format::formatcp;
 use rusqlite::{Connection, params};
 
 use crate::codes::WAITING;
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::Pauses;
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::supervision::{Pause, Standing};
 use sexton_domain::task::{Name, TaskKey};
 use sexton_domain::time::Timestamp;
 
+use super::labels;
 use super::rows::{STANDING_COLUMNS, maybe_instant, number, pause, pauses, standing, state_code, task_key, to_sql};
 
 /// The number of a task's row in `tasks`.
@@ -102,13 +104,18 @@ impl TaskRow {
     }
 }
 
-/// The rows of `tasks`, `pauses` and `counters`.
+/// The most sets of labels whose numbers are kept in memory. More are looked up in the file.
+const SETS: usize = 4096;
+
+/// The rows of `tasks`, `pauses` and `counters`, and the numbers of tenants and of sets of labels.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// Pauses of a tenant or of all. The code that changes them writes them, too.
     pub(super) pauses: Pauses,
     rows: BTreeMap<TaskId, TaskRow>,
     ids: HashMap<TaskKey, TaskId>,
+    tenants: HashMap<Name, i64>,
+    label_sets: HashMap<(i64, Labels), i64>,
     changed: BTreeSet<TaskId>,
     /// The tasks that have waiting runs, by the instant before which none of these is due: a claim looks at them alone.
     waiting: BTreeSet<(Timestamp, TaskId)>,
@@ -154,9 +161,20 @@ impl Ledger {
             .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
         let ids = rows.iter().map(|(id, row)| (row.key.clone(), *id)).collect();
         let moved = rows.iter().filter(|(_, row)| row.count(RunState::Waiting) > 0).map(|(id, _)| *id).collect();
-        let (changed, waiting) = (BTreeSet::new(), BTreeSet::new());
-        let (pauses, start_by) = (pauses(conn)?, first_start_by(conn)?);
-        Ok(Self { pauses, rows, ids, changed, waiting, moved, run, fence, counted: false, start_by })
+        Ok(Self {
+            pauses: pauses(conn)?,
+            rows,
+            ids,
+            tenants: labels::tenants(conn)?,
+            label_sets: HashMap::new(),
+            changed: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            moved,
+            run,
+            fence,
+            counted: false,
+            start_by: first_start_by(conn)?,
+        })
     }
 
     /// Writes the changes since the last time.
@@ -225,6 +243,38 @@ impl Ledger {
         self.rows.insert(id, TaskRow::new(key.clone()));
         self.changed.insert(id);
         id
+    }
+
+    /// Returns the number of a tenant, which is given out if there is none.
+    pub(super) fn tenant(&mut self, conn: &Connection, name: &Name) -> rusqlite::Result<i64> {
+        if let Some(id) = self.tenants.get(name) {
+            return Ok(*id);
+        }
+        let id = labels::add_tenant(conn, name)?;
+        self.tenants.insert(name.clone(), id);
+        Ok(id)
+    }
+
+    /// Returns the number of a set of labels of a tenant, which is given out if there is none. No labels have none.
+    pub(super) fn label_set(&mut self, conn: &Connection, tenant: i64, set: &Labels) -> rusqlite::Result<Option<i64>> {
+        if set.is_empty() {
+            return Ok(None);
+        }
+        let key = (tenant, set.clone());
+        if let Some(id) = self.label_sets.get(&key) {
+            return Ok(Some(*id));
+        }
+        let id = labels::add_set(conn, tenant, set)?;
+        if self.label_sets.len() >= SETS {
+            self.label_sets.clear();
+        }
+        self.label_sets.insert(key, id);
+        Ok(Some(id))
+    }
+
+    /// Forgets sets of labels that are deleted.
+    pub(super) fn forget_label_sets(&mut self, deleted: &[i64]) {
+        self.label_sets.retain(|_, id| !deleted.contains(id));
     }
 
     /// Returns the number of a task, if there is a row for it.

@@ -19,7 +19,7 @@ use super::{claims, epoch, fit, schema};
 const CHECKED_BYTES: u64 = 4 << 20;
 
 /// Prepared statements that a connection keeps: more than this program's source has.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 128;
 
 /// An open file, for this process alone.
 pub(super) struct Opened {

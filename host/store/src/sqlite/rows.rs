@@ -9,6 +9,8 @@ use sexton_domain::pause::Pauses;
 use crate::backfills::TURN_MS;
 use crate::codes::{self, SUCCEEDED};
 pub(super) use crate::codes::{cause_code, kind_code, mode_code, outcome_code, state_code};
+use crate::labels;
+use crate::rules::runs::chain_of;
 use crate::rules::waiting::Facts;
 use crate::{LockKind, LockMode, RunInfo};
 use sexton_domain::pause::PausedBy;
@@ -135,7 +137,7 @@ pub(super) const RUN_COLUMNS: &str = formatcp!(
      (SELECT why FROM pauses WHERE tenant IN ('', t.tenant) ORDER BY tenant DESC LIMIT 1), r.deaths, r.suspected_at, \
      r.at_once, CASE WHEN r.run_at = {TURN_MS} THEN (SELECT b.id FROM runs b INDEXED BY runs_backfilling \
      WHERE b.state < {SUCCEEDED} AND b.at_once IS NOT NULL AND b.task = r.task AND b.run_at > {TURN_MS} \
-     ORDER BY b.run_at, b.id LIMIT 1) END"
+     ORDER BY b.run_at, b.id LIMIT 1) END, r.schedule, r.dedup, (SELECT labels FROM label_sets WHERE id = r.labels)"
 );
 
 /// Builds a run from a row of [`RUN_COLUMNS`].
@@ -180,6 +182,9 @@ pub(super) fn run_info(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
         deaths: facts.deaths,
         suspected_at: facts.suspected_at(),
         at_once: facts.at_once,
+        key: maybe_name(row, 31)?,
+        chain: row.get_ref(32)?.as_str_or_null()?.and_then(chain_of),
+        labels: row.get_ref(33)?.as_str_or_null()?.map(labels::read).unwrap_or_default(),
     })
 }
 

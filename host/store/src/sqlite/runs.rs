@@ -69,11 +69,13 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     };
     let entered = if skipped.is_some() { RunState::Cancelled } else { RunState::Waiting };
     let bytes = if run.input.is_empty() { 0 } else { to_sql(run.input.len()) + ROW_BYTES };
+    let tenant = w.ledger.tenant(&w.conn, &run.task.tenant)?;
+    let labels = w.ledger.label_set(&w.conn, tenant, &run.labels)?;
     w.conn
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, attempt, failures, bytes, due_at, run_at, created_at, ended_at, \
-             parent, dedup, message, note, start_by_at, forced, schedule, outcome, at_once) \
-             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+             parent, dedup, message, note, start_by_at, forced, schedule, outcome, at_once, tenant, labels) \
+             VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
         )?
         .execute(params![
             id.0,
@@ -94,6 +96,8 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
             run.schedule.as_ref().map(Name::as_str),
             skipped.as_ref().map(|_| outcome_code(Outcome::Skipped)),
             run.at_once,
+            tenant,
+            labels,
         ])?;
     if let Some(start_by) = run.start_by.filter(|_| skipped.is_none()) {
         w.ledger.starts_by(start_by);

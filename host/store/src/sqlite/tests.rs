@@ -3,6 +3,7 @@
 mod batches;
 mod crashes;
 mod files;
+mod lists;
 
 use crate::CacheWrite;
 use crate::Cancelled;

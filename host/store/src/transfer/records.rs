@@ -3,6 +3,7 @@
 
 use serde::{Serialize, Serializer};
 
+use sexton_domain::labels::Labels;
 use sexton_domain::run::{Cause, Outcome, Report, RunId, RunState};
 use sexton_domain::supervision::Pause;
 use sexton_domain::task::{Name, TaskKey};
@@ -210,6 +211,7 @@ pub struct RunRecord {
     pub suspected_at: Option<Timestamp>,
     /// The most runs of backfills at once, if the run belongs to one.
     pub at_once: Option<u32>,
+    pub labels: Labels,
     #[serde(serialize_with = "hex")]
     pub input: Vec<u8>,
     pub content_type: Option<String>,

@@ -51,13 +51,14 @@ fn a_page_of_entries_has_their_sizes_and_not_their_values() {
     let entry = |expires_at| EntryInfo { key: "front/a".to_owned(), size: 3, version: 9, set_at: at(1), expires_at };
     let entries = vec![EntryShape::from(entry(Some(at(2)))), EntryShape::from(entry(None))];
     is_written_and_read(
-        &Entries { entries, next: Some("front/a".to_owned()) },
+        &Entries { entries, next: Some("front/a".to_owned()), cursor: Some("n61".to_owned()) },
         r#"{"entries":[{"key":"front/a","size":3,"version":9,"set_at":"1970-01-01T00:00:01.000Z",
             "expires_at":"1970-01-01T00:00:02.000Z"},
             {"key":"front/a","size":3,"version":9,"set_at":"1970-01-01T00:00:01.000Z","expires_at":null}],
-            "next":"front/a"}"#,
+            "next":"front/a","cursor":"n61"}"#,
     );
-    is_written_and_read(&Entries { entries: Vec::new(), next: None }, r#"{"entries":[],"next":null}"#);
+    let none = Entries { entries: Vec::new(), next: None, cursor: None };
+    is_written_and_read(&none, r#"{"entries":[],"next":null}"#);
 }
 
 #[test]

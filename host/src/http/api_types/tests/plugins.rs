@@ -29,7 +29,7 @@ fn a_plugin_shows_the_version_in_use_and_why_another_is_not() {
         ..full.clone()
     };
     let plugins = vec![PluginShape::from(full), PluginShape::from(bad)];
-    is_written_and_read(&Plugins { plugins }, &format!(r#"{{"plugins":[{FULL},{BAD}]}}"#));
+    is_written_and_read(&Plugins { plugins, cursor: None }, &format!(r#"{{"plugins":[{FULL},{BAD}]}}"#));
 }
 
 const FULL: &str = r#"{"name":"my greeter","tenant":"acme","digest":"ab12","size":61000,"kind":"task",

@@ -6,6 +6,7 @@ use crate::http::api_types::inputs::InputShape;
 use crate::http::api_types::runs::{
     ChildShape, HeldBackShape, KillEffect, Killed, ReleasedRun, Repeated, RunDetail, RunShape, Runs, Triggered,
 };
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{Cause, HeldBack, Outcome, RunId, RunState};
 use sexton_domain::task::TaskKey;
@@ -36,6 +37,9 @@ fn full() -> RunInfo {
         deaths: 3,
         suspected_at: Some(at(8)),
         at_once: Some(2),
+        key: Some(name("nightly")),
+        chain: Some(name("round")),
+        labels: Labels::read(["team=web"]).expect("a label"),
     }
 }
 
@@ -54,6 +58,9 @@ fn bare() -> RunInfo {
         deaths: 0,
         suspected_at: None,
         at_once: None,
+        key: None,
+        chain: None,
+        labels: Labels::default(),
         ..full()
     }
 }
@@ -75,7 +82,7 @@ const FULL: &str = r#"{"id":7,"tenant":"acme","task":"greet","state":"waiting",
     "ended_at":"1970-01-01T00:00:05.000Z","cause":"task","attempt":2,"failures":1,"parent":6,"host":"box",
     "outcome":"failed-transient","message":"busy","forced":true,"note":"past its limits",
     "why":"its task is paused","deaths":3,"suspected_at":"1970-01-01T00:00:08.000Z",
-    "backfill":true,"held_back":{"reason":"over its budget","until":"1970-01-01T00:00:09.000Z"}}"#;
+    "backfill":true,"key":"nightly","chain":"round","labels":{"team":"web"},"held_back":{"reason":"over its budget","until":"1970-01-01T00:00:09.000Z"}}"#;
 
 #[test]
 fn a_run_of_which_little_is_known_leaves_out_what_few_runs_have() {
@@ -91,9 +98,12 @@ fn a_run_of_an_older_host_can_be_read() {
 
 #[test]
 fn a_page_of_runs_names_the_next_one() {
-    let page = Runs { runs: vec![bare().into()], next: Some(RunId(7)) };
-    is_written_and_read(&page, &format!(r#"{{"runs":[{BARE}],"next":7}}"#));
-    is_written_and_read(&Runs { runs: Vec::new(), next: None }, r#"{"runs":[],"next":null}"#);
+    let (cursor, looked_back_to) = (Some("r7".to_owned()), Some(at(9)));
+    let page = Runs { runs: vec![bare().into()], next: Some(RunId(7)), cursor, looked_back_to };
+    let rest = r#""next":7,"cursor":"r7","looked_back_to":"1970-01-01T00:00:09.000Z""#;
+    is_written_and_read(&page, &format!(r#"{{"runs":[{BARE}],{rest}}}"#));
+    let last = Runs { runs: Vec::new(), next: None, cursor: None, looked_back_to: None };
+    is_written_and_read(&last, r#"{"runs":[],"next":null}"#);
 }
 
 #[test]

@@ -109,8 +109,8 @@ const ADDED_REST: &str = r#","fired":7,"skipped":8,"created_at":"1970-01-01T00:0
 #[test]
 fn an_added_schedule_shows_its_definition_and_its_progress() {
     is_written_and_read(
-        &AddedSchedules { schedules: vec![added()], next: Some(name("order-7")) },
-        &format!(r#"{{"schedules":[{ADDED}{DUE}{ADDED_REST}],"next":"order-7"}}"#),
+        &AddedSchedules { schedules: vec![added()], next: Some(name("order-7")), cursor: Some("n61".to_owned()) },
+        &format!(r#"{{"schedules":[{ADDED}{DUE}{ADDED_REST}],"next":"order-7","cursor":"n61"}}"#),
     );
     for state in [ScheduleState::Active, ScheduleState::Resting, ScheduleState::Paused, ScheduleState::Finished] {
         is_written_and_read(&state, &format!("\"{}\"", state.as_str()));

@@ -13,6 +13,7 @@ use crate::http::api_types::{
 };
 use crate::ops::{Change, ChangeKind, Spread, Statistics};
 use crate::testkit;
+use sexton_domain::labels::Labels;
 use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{HeldBack, Outcome, RunId, RunState};
 use sexton_domain::task::{
@@ -40,6 +41,7 @@ fn full() -> TaskSummary {
         tenant: name("acme"),
         plugin: name("greeter"),
         description: text("Greets."),
+        labels: Labels::read(["team=web"]).expect("a label"),
         trigger: trigger(),
         zone: "Europe/Berlin".to_owned(),
         timing: text("3 times"),
@@ -79,6 +81,7 @@ fn full() -> TaskSummary {
 
 /// The JSON of that summary, without its braces.
 const FULL: &str = r#""name":"greet","tenant":"acme","plugin":"greeter","description":"Greets.",
+    "labels":{"team":"web"},
     "trigger":{"kind":"every","text":"every 10s"},"zone":"Europe/Berlin","timing":"3 times","remarks":["a remark"],
     "next":[{"at":"1970-01-01T00:00:01.000Z","local":"1970-01-01T01:00:01+01:00",
     "mark":{"kind":"gap","text":"the clock skips 02:30"},"starts_at":"1970-01-01T00:00:02.000Z"}],
@@ -94,13 +97,16 @@ const FULL: &str = r#""name":"greet","tenant":"acme","plugin":"greeter","descrip
 
 #[test]
 fn a_task_is_listed_with_its_schedule_and_its_state() {
-    is_written_and_read(&Tasks { tasks: vec![full()] }, &format!(r#"{{"tasks":[{{{FULL}}}]}}"#));
+    is_written_and_read(&Tasks { tasks: vec![full()], cursor: None }, &format!(r#"{{"tasks":[{{{FULL}}}]}}"#));
+    let page = Tasks { tasks: Vec::new(), cursor: Some("n61".to_owned()) };
+    is_written_and_read(&page, r#"{"tasks":[],"cursor":"n61"}"#);
 }
 
 #[test]
 fn a_task_of_which_little_is_known_leaves_out_what_few_tasks_have() {
     let bare = TaskSummary {
         description: None,
+        labels: Labels::default(),
         timing: None,
         remarks: Vec::new(),
         next: Vec::new(),

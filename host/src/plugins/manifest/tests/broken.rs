@@ -10,9 +10,16 @@ mod toml;
 
 #[test]
 fn a_broken_manifest_has_one_line_with_position_fault_and_remedy() {
-    for (name, text, expected) in
-        [toml::BROKEN, schedules::BROKEN, limits::BROKEN, following::BROKEN, locks::BROKEN, super::routes::BROKEN]
-            .concat()
+    for (name, text, expected) in [
+        toml::BROKEN,
+        schedules::BROKEN,
+        limits::BROKEN,
+        following::BROKEN,
+        locks::BROKEN,
+        super::routes::BROKEN,
+        super::labels::BROKEN,
+    ]
+    .concat()
     {
         match Manifest::parse("front.toml", text) {
             Ok(manifest) => panic!("{name}: {manifest:?}"),

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Row;
 
+use crate::labels;
 use crate::postgres::errors::Step;
 use crate::postgres::history::{ATTEMPT_COLUMNS, attempt};
 use crate::postgres::rows::{
@@ -201,7 +202,7 @@ fn runs() -> String {
         "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, r.due_at, \
          r.run_at, r.created_at, r.claimed_at, r.over_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, r.schedule, \
          r.message, r.note, r.cancel, r.input, r.content_type, r.output, r.attempts_limit, r.pause_after, r.deaths, \
-         r.suspected_at, r.at_once \
+         r.suspected_at, r.at_once, (SELECT s.labels FROM label_sets s WHERE s.id = r.labels) \
          FROM {page} r JOIN tasks t ON t.id = r.task ORDER BY r.id"
     )
 }
@@ -239,6 +240,7 @@ fn run_record(row: &Row) -> Step<RunRecord> {
         deaths: small(row, 29),
         suspected_at: maybe_instant(row, 30),
         at_once: row.get::<_, Option<i32>>(31).map(i32::unsigned_abs),
+        labels: row.get::<_, Option<&str>>(32).map(labels::read).unwrap_or_default(),
     })
 }
 

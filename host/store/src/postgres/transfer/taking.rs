@@ -8,6 +8,7 @@ use crate::codes::{cause_code, outcome_code, state_code};
 use crate::postgres::cache::Sums;
 use crate::postgres::counter_changes::CounterChanges;
 use crate::postgres::errors::Step;
+use crate::postgres::labels;
 use crate::postgres::rows::{code, to_int, to_sql};
 use crate::postgres::schema::NOT_OVER;
 use crate::postgres::tasks::intern;
@@ -254,7 +255,11 @@ async fn runs(tx: &mut Tx, records: &[RunRecord]) -> Step<()> {
     if new.is_empty() {
         return Ok(());
     }
-    write_runs(tx, &new).await?;
+    let tenants = labels::tenants(tx, &each(&new, |(one, _)| &one.task.tenant)).await?;
+    let sets: Vec<_> = new.iter().zip(&tenants).map(|((one, _), tenant)| (*tenant, &one.labels)).collect();
+    let made_at = new.iter().map(|(one, _)| one.created_at).max().unwrap_or_default();
+    let sets = labels::sets(tx, &sets, made_at).await?;
+    write_runs(tx, &new, &tenants, &sets).await?;
     let keyed: Vec<(&str, i64, i64)> =
         new.iter().filter_map(|(one, task)| Some((one.dedup.as_deref()?, *task, one.id.0))).collect();
     tx.execute(
@@ -294,17 +299,17 @@ fn lease_until(one: &RunRecord) -> Option<i64> {
     (one.state == RunState::Running).then_some(i64::MIN)
 }
 
-/// Writes runs, each with the number of its task.
-async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
+/// Writes runs, each with the number of its task, and those of their tenants and of their sets of labels.
+async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)], tenants: &[i64], sets: &[Option<i64>]) -> Step<()> {
     tx.execute(
         "INSERT INTO runs (id, over_at, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
          created_at, claimed_at, fence, lease_until, start_by_at, parent, host, dedup, schedule, message, note, cancel, \
-         input, content_type, output, attempts_limit, pause_after, deaths, suspected_at, at_once) \
+         input, content_type, output, attempts_limit, pause_after, deaths, suspected_at, at_once, tenant, labels) \
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], \
          $5::smallint[], $6::boolean[], $7::int[], $8::int[], $9::smallint[], $10::bigint[], $11::bigint[], $12::bigint[], \
          $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::text[], $20::text[], \
          $21::text[], $22::text[], $23::text[], $24::text[], $25::bytea[], $26::text[], $27::bytea[], $28::int[], $29::int[], $30::int[], \
-         $31::bigint[], $32::int[])",
+         $31::bigint[], $32::int[], $33::bigint[], $34::bigint[])",
         &[
             &each(new, |(one, _)| one.id.0),
             &each(new, |(one, _)| over_at(one)),
@@ -338,6 +343,8 @@ async fn write_runs(tx: &Tx, new: &[(&RunRecord, i64)]) -> Step<()> {
             &each(new, |(one, _)| to_int(one.deaths)),
             &each(new, |(one, _)| millis(one.suspected_at)),
             &each(new, |(one, _)| one.at_once.map(to_int)),
+            &tenants,
+            &sets,
         ],
     )
     .await?;

@@ -24,8 +24,12 @@ fn with(overlap: Overlap) -> Task {
 }
 
 fn request(input: &[u8], due_at: Timestamp) -> Request {
-    let task = task().key;
-    Request { task, due_at, input: input.to_vec(), key: None, caller: Name::new("caller").unwrap(), parent: RunId(7) }
+    let (caller, labels) = (Name::new("caller").unwrap(), team("web"));
+    Request { task: task().key, due_at, input: input.to_vec(), key: None, caller, parent: RunId(7), labels }
+}
+
+fn team(team: &str) -> Labels {
+    Labels::read([format!("team={team}")]).unwrap()
 }
 
 #[test]
@@ -57,7 +61,7 @@ fn a_demanded_run_replaces_others_only_if_due_now_and_within_limits_and_is_never
 
 fn repeat(due_at: Timestamp, past_limits: Option<&str>) -> NewRun {
     let (key, past_limits) = (Some("again".to_owned()), past_limits.map(str::to_owned));
-    let repeat = Repeat { run: RunId(7), due_at, input: b"said".to_vec(), key, past_limits };
+    let repeat = Repeat { run: RunId(7), due_at, input: b"said".to_vec(), key, past_limits, labels: team("mail") };
     NewRun::repeating(&with(Overlap::Replace), repeat, NOW)
 }
 
@@ -160,7 +164,12 @@ fn a_request_that_was_due_long_ago_does_not_overtake_others() {
 
 #[test]
 fn a_run_of_an_added_schedule_has_its_data_or_the_input_of_the_task() {
-    let fired = RunDefaults { key: task().key, input: b"own".to_vec(), start_within: Some(Duration::from_secs(30)) };
+    let fired = RunDefaults {
+        key: task().key,
+        input: b"own".to_vec(),
+        start_within: Some(Duration::from_secs(30)),
+        labels: team("web"),
+    };
     let due = DueSchedule {
         id: 1,
         version: 1,
@@ -181,4 +190,31 @@ fn a_run_of_an_added_schedule_has_its_data_or_the_input_of_the_task() {
     assert_eq!(run.schedule, Some(key.clone()));
     assert_eq!(run.note.as_deref(), Some("added schedule `nightly`; 2 instant(s) before it left out"));
     assert_eq!(NewRun::added(&fired, &due, NOW, &key, Some(b"data".to_vec()), NOW).input, b"data");
+    assert_eq!(run.labels, team("web"));
+}
+
+#[test]
+fn a_run_has_the_labels_of_its_task_or_of_the_request_that_named_them() {
+    let task = Task { labels: team("web"), ..task() };
+
+    assert_eq!(NewRun::scheduled(&task, NOW).labels, team("web"));
+    assert_eq!(NewRun::on_start(&task, NOW).labels, team("web"));
+    assert_eq!(NewRun::catch_up(&task, NOW, String::new(), NOW).labels, team("web"));
+    assert_eq!(NewRun::following(&task, NOW, "k".to_owned(), NOW).labels, team("web"));
+    assert_eq!(NewRun::backfilled(&task, NOW, 1).labels, team("web"));
+    assert_eq!(NewRun::requested(request(b"", NOW), NOW).labels, team("web"));
+    let demand = Demand { labels: team("mail"), ..Demand::default() };
+    assert_eq!(NewRun::demanded(&task, demand, NOW).labels, team("mail"), "`ops` joins the task's and the caller's");
+    assert_eq!(repeat(NOW, None).labels, team("mail"), "those of the repeated run");
+}
+
+#[test]
+fn the_chain_of_a_run_is_found_by_its_key() {
+    let (chain, other) = (Name::new("nightly").unwrap(), Name::new("night").unwrap());
+
+    let key = chain_key(&chain, 7, NOW);
+
+    assert_eq!((key.as_str(), chain_of(&key)), ("chain:nightly:7@1000000", Some(chain.clone())));
+    assert!(key.starts_with(&chain_prefix(&chain)) && !key.starts_with(&chain_prefix(&other)));
+    assert_eq!(["key:chain:a:1", "chain:", "chain:nightly", "at:5"].map(chain_of), [None, None, None, None]);
 }

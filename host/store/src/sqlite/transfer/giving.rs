@@ -3,6 +3,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row, params};
 
+use crate::labels;
 use crate::sqlite::history::{ATTEMPT_COLUMNS, attempt};
 use crate::sqlite::rows::{
     ALL, STANDING_COLUMNS, cause, instant, maybe_instant, maybe_name, name, number, outcome, pause, standing, state,
@@ -181,7 +182,7 @@ fn plugin(row: &Row<'_>) -> rusqlite::Result<PluginRecord> {
 const RUNS: &str = "SELECT r.id, t.tenant, t.name, r.state, r.cause, r.forced, r.attempt, r.failures, r.outcome, r.bytes, \
      r.due_at, r.run_at, r.created_at, r.claimed_at, r.ended_at, r.fence, r.start_by_at, r.parent, r.host, r.dedup, \
      r.schedule, r.message, r.note, r.cancel, i.body, o.content_type, o.body, r.attempts_limit, r.pause_after, r.deaths, \
-     r.suspected_at, r.at_once \
+     r.suspected_at, r.at_once, (SELECT labels FROM label_sets WHERE id = r.labels) \
      FROM runs r CROSS JOIN tasks t ON t.id = r.task LEFT JOIN inputs i ON i.run = r.id LEFT JOIN outputs o ON o.run = r.id \
      WHERE r.id > ?1 ORDER BY r.id LIMIT ?2";
 
@@ -218,6 +219,7 @@ fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         deaths: row.get(29)?,
         suspected_at: maybe_instant(row, 30)?,
         at_once: row.get(31)?,
+        labels: row.get_ref(32)?.as_str_or_null()?.map(labels::read).unwrap_or_default(),
     })
 }
 

@@ -181,13 +181,16 @@ fn plugin(w: &mut Writing, record: &PluginRecord) -> Step<()> {
 
 fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
     let task = w.ledger.intern(&record.task);
+    let tenant = w.ledger.tenant(&w.conn, &record.task.tenant)?;
+    let labels = w.ledger.label_set(&w.conn, tenant, &record.labels)?;
     let new = w
         .conn
         .prepare_cached(
             "INSERT INTO runs (id, task, state, cause, forced, attempt, failures, outcome, bytes, due_at, run_at, \
              created_at, claimed_at, ended_at, fence, lease_until, start_by_at, parent, host, dedup, schedule, message, \
-             note, cancel, attempts_limit, pause_after, deaths, suspected_at, at_once) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29) \
+             note, cancel, attempts_limit, pause_after, deaths, suspected_at, at_once, tenant, labels) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+             ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31) \
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -221,6 +224,8 @@ fn run(w: &mut Writing, record: &RunRecord) -> Step<()> {
             record.deaths,
             record.suspected_at.map(Timestamp::as_millis),
             record.at_once,
+            tenant,
+            labels,
         ])?;
     if new == 0 {
         return Ok(());

@@ -12,6 +12,7 @@ use crate::{
     CacheKey, CacheWrite, Cancelled, ClaimRequest, Death, EnqueueOutcome, Finish, Fire, LockKind, LockMode, LockName,
     LossPolicy, NewRun, Released, RunFilter, ScheduleStart, Store, StoreError, WriteIf, WriteOutcome,
 };
+use sexton_domain::labels::Labels;
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::run::{Accounts, CappedText, Cause, Claim, Outcome, Output, Report, RunId, RunState};
@@ -115,6 +116,7 @@ async fn runs(store: &dyn Store) {
         dedup: Some("a key".into()),
         parent: Some(RunId(1)),
         note: Some("3 missed\0, 1 run".into()),
+        labels: Labels::read(["team=web", "order=a=1"]).unwrap(),
         start_by: Some(at(9_000)),
         forced: true,
         ..NewRun::of(acmes("waits"), at(3_600), Cause::Task)
@@ -249,7 +251,9 @@ async fn added_schedules(store: &dyn Store) {
         times: None,
         last: schedule.id == loaded[0].id,
     });
-    let tasks = vec![RunDefaults { key: task("by-schedule"), input: b"the task's".to_vec(), start_within: None }];
+    let labels = Labels::read(["team=web"]).unwrap();
+    let (key, input) = (task("by-schedule"), b"the task's".to_vec());
+    let tasks = vec![RunDefaults { key, input, start_within: None, labels }];
     store.fire_schedules(FireAdded { tasks, due: due.collect(), now: at(60) }).await.unwrap();
     store.delete_schedule(add("key-11", None).key, None, None, at(61)).await.unwrap();
 }

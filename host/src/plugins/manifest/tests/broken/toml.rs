@@ -19,12 +19,12 @@ every = "2s""#,
         "an unknown table at the top",
         r#"[task.a]
 every = "10s""#,
-        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks, chains, routes",
+        "front.toml:1: unknown key `task` at the top; did you mean `tasks`? known keys: tasks, chains, routes, labels",
     ),
     (
         "an unknown key in an otherwise empty file",
         r#"name = "a""#,
-        "front.toml:1: unknown key `name` at the top; known keys: tasks, chains, routes",
+        "front.toml:1: unknown key `name` at the top; known keys: tasks, chains, routes, labels",
     ),
     (
         "a misspelt key",
@@ -32,13 +32,13 @@ every = "10s""#,
 
 [tasks.a]
 evry = "10s""#,
-        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, lock, runs-on, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:4: unknown key `evry` in [tasks.a]; did you mean `every`? known keys: description, labels, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, lock, runs-on, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "a key in the wrong case",
         "[tasks.a]
 on_start = true",
-        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, lock, runs-on, input, input-json, args, env, settings, retry, limits, budget, grants",
+        "front.toml:2: unknown key `on_start` in [tasks.a]; did you mean `on-start`? known keys: description, labels, every, cron, cron-seconds, at, on-start, after, pace, zone, dst, start, end, times, delay, jitter, spread, start-within, overlap, catch-up, catch-up-within, pause-after, brake, lock, runs-on, input, input-json, args, env, settings, retry, limits, budget, grants",
     ),
     (
         "an unknown limit",
