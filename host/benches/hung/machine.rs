@@ -10,7 +10,7 @@ use crate::common::disk;
 /// The bare calls of a measurement.
 const CALLS: u64 = 20_000;
 
-/// What one core does, and how long the disk takes.
+/// The speed of one core and of the disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     bare_us: f64,
@@ -44,7 +44,7 @@ impl Stolen {
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let numbers = stat.lines().next().unwrap().split_whitespace().skip(1).map(|number| number.parse().unwrap());
         let numbers: Vec<u64> = numbers.collect();
-        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is part of the first two.
+        // user, nice, system, idle, iowait, irq, softirq, steal. The numbers after these are part of the first two.
         Self { all: numbers.iter().take(8).sum(), stolen: numbers.get(7).copied().unwrap_or(0), at: Instant::now() }
     }
 

@@ -4,7 +4,6 @@ use chrono_tz::Tz;
 use serde::Deserialize;
 
 use sexton_domain::labels::Labels;
-use sexton_domain::lengths;
 use sexton_domain::run::{Cause, Outcome, RunId, RunState};
 use sexton_domain::schedule::request;
 use sexton_domain::task::{Name, TaskKey};

@@ -128,7 +128,7 @@ pub(super) async fn list(
     let pattern = query.task.as_deref().map(TaskPattern::read).transpose();
     let pattern = pattern.map_err(|why| ApiError::bad("bad-query", format!("`task`: {why}")))?;
     let after = after.as_deref().map(Name::new).transpose();
-    let after = after.map_err(|why| ApiError::bad("bad-query", format!("`cursor` is none of this list: {why}")))?;
+    let after = after.map_err(|why| ApiError::bad("bad-cursor", format!("`cursor` is none of this list: {why}")))?;
     let listed = |task: &Task| {
         pattern.as_ref().is_none_or(|pattern| pattern.matches(task.key.task.as_str())) && task.labels.contains(&labels)
     };

@@ -45,9 +45,9 @@ pub trait Repairs {
 /// that goes on from now waiting for them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BroughtBack<'a> {
-    /// Those of tasks.
+    /// The runs of tasks.
     Of(&'a PauseTarget),
-    /// Those that an added schedule has made.
+    /// The runs that an added schedule has made.
     MadeBy(&'a ScheduleKey),
 }
 

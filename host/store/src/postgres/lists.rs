@@ -338,16 +338,14 @@ impl<'a> Parameters<'a> {
 
 /// Returns the run after which, and that before which, those of the list were made.
 async fn range(tx: &Tx, list: &ListRuns) -> Step<(i64, i64)> {
-    let filter = &list.filter;
-    let after = match filter.since {
-        Some(since) => first_made_at(tx, since.minus(SKEW)).await? - 1,
-        None => 0,
-    };
-    let mut before = list.before.map_or(i64::MAX, |run| run.0);
-    if let Some(until) = filter.until {
-        before = before.min(first_made_at(tx, until.plus(SKEW)).await?);
+    let (since, until) = rules::made_within(&list.filter);
+    let mut first = [None, None];
+    for (place, instant) in [since, until].into_iter().enumerate() {
+        if let Some(instant) = instant {
+            first[place] = Some(first_made_at(tx, instant).await?);
+        }
     }
-    Ok((after, before))
+    Ok(rules::range(list.before, first[0], first[1]))
 }
 
 /// Finds the first run that was made at `$2` or later, by halving: runs are numbered in the order in which they are
@@ -384,11 +382,7 @@ async fn facts(tx: &Tx, filter: &Filter) -> Step<(Vec<i64>, Facts, bool)> {
         let rows = tx.query(sql, &[&tenant, &label, &to_sql(SETS)]).await?;
         of_labels.push(rows.iter().map(|row| row.get(0)).collect());
     }
-    let (sets, is_cut) = match &filter.tenant {
-        Some(_) => rules::sets(&of_labels),
-        // Only a list of one tenant has sets.
-        None => (Named::Any, false),
-    };
+    let (sets, is_cut) = rules::sets_of(filter, &of_labels);
     let tasks = tasks(tx, filter).await?;
     let runs_of_tasks = match &tasks {
         Named::Few(tasks) => {

@@ -192,6 +192,23 @@ fn millis(length: Duration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Returns the instants from and until which the runs of a list may have been made, by the clock of any host.
+pub(crate) fn made_within(filter: &Filter) -> (Option<Timestamp>, Option<Timestamp>) {
+    (filter.since.map(|since| since.minus(SKEW)), filter.until.map(|until| until.plus(SKEW)))
+}
+
+/// Returns the run after which, and that before which, those of a list were made, from the place of the page and the first
+/// runs that were made at or after the instants of [`made_within`].
+pub(crate) fn range(page: Option<RunId>, since: Option<i64>, until: Option<i64>) -> (i64, i64) {
+    let before = page.map_or(i64::MAX, |run| run.0);
+    (since.map_or(0, |first| first - 1), until.map_or(before, |first| first.min(before)))
+}
+
+/// Returns what [`sets`] returns for a list of one tenant; only such a list has sets.
+pub(crate) fn sets_of(filter: &Filter, of_labels: &[Vec<i64>]) -> (Named, bool) {
+    if filter.tenant.is_some() { sets(of_labels) } else { (Named::Any, false) }
+}
+
 /// Returns the sets that have all labels of a filter, from those that have each of them, of which at most [`SETS`] were
 /// read; and whether runs of these sets may lack a label of the filter, or other sets have all.
 pub(crate) fn sets(of_labels: &[Vec<i64>]) -> (Named, bool) {

@@ -11,7 +11,7 @@ use crate::codes::{RUNNING, WAITING};
 use crate::labels::each;
 use crate::lists::{Filter, ListRuns, RunPage, SearchText};
 use crate::rules::lists::{
-    self as rules, FEW, Facts, LOOK, LOOK_FOR_TEXT, Looked, Named, Path, READ_FOR_TEXT, SETS, SKEW, Values, Walk,
+    self as rules, FEW, Facts, LOOK, LOOK_FOR_TEXT, Looked, Named, Path, READ_FOR_TEXT, SETS, Values, Walk,
 };
 use crate::sql::{MATCHING, is_remarkable, matching, remark};
 use sexton_domain::run::RunId;
@@ -271,16 +271,9 @@ fn has_text(conn: &Connection, run: i64, text: &SearchText, bytes: &mut i64) -> 
 
 /// Returns the run after which, and that before which, those of the list were made.
 fn range(conn: &Connection, list: &ListRuns) -> rusqlite::Result<(i64, i64)> {
-    let filter = &list.filter;
-    let after = match filter.since {
-        Some(since) => first_made_at(conn, since.minus(SKEW))? - 1,
-        None => 0,
-    };
-    let mut before = list.before.map_or(i64::MAX, |run| run.0);
-    if let Some(until) = filter.until {
-        before = before.min(first_made_at(conn, until.plus(SKEW))?);
-    }
-    Ok((after, before))
+    let (since, until) = rules::made_within(&list.filter);
+    let first = |instant: Option<Timestamp>| instant.map(|instant| first_made_at(conn, instant)).transpose();
+    Ok(rules::range(list.before, first(since)?, first(until)?))
 }
 
 /// Returns the first run that was made at `instant` or later, or a number greater than those of all runs: by halving,
@@ -327,11 +320,7 @@ fn facts(conn: &Connection, filter: &Filter) -> rusqlite::Result<(Vec<i64>, Fact
             .collect::<rusqlite::Result<Vec<i64>>>()?;
         of_labels.push(sets);
     }
-    let (sets, is_cut) = match &filter.tenant {
-        Some(_) => rules::sets(&of_labels),
-        // Only a list of one tenant has sets.
-        None => (Named::Any, false),
-    };
+    let (sets, is_cut) = rules::sets_of(filter, &of_labels);
     let (tasks, runs_of_tasks) = tasks(conn, filter)?;
     Ok((tenants, Facts { tasks, sets, runs_of_tasks }, !is_cut))
 }
