@@ -99,7 +99,7 @@ fn main() {
 
     println!("beside hung plugins (a third with {MEMORY_MB} MiB each), in ms; each column p50 / p99 / max");
     println!(
-        "{:>8} {:>5} {:>18} {:>20} {:>18} {:>18} {:>18} {:>22}  {}",
+        "{:>8} {:>5} {:>18} {:>20} {:>18} {:>18} {:>18} {:>22}  machine before; stolen meanwhile",
         "",
         "hung",
         "due run late",
@@ -107,8 +107,7 @@ fn main() {
         "API call",
         "lock taken, let go",
         "past the deadline",
-        "RSS MB before/peak/after",
-        "machine before; stolen meanwhile"
+        "RSS MB before/peak/after"
     );
     let mut figures = String::new();
     for condition in conditions {
@@ -328,7 +327,7 @@ fn peak_rss(host: &Process, over: &AtomicBool) -> f64 {
 /// Waits until all hung runs are stored.
 fn await_ends(database: &Path, from: SystemTime, hung: usize) {
     let start = Instant::now();
-    while Runs::ended(database, from) < hung {
+    while Runs::ended(database, from) < i64::try_from(hung).unwrap() {
         assert!(start.elapsed() < Duration::from_secs(120), "{hung} hung runs do not end");
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -6,6 +6,8 @@
 //! host's side adds limits, accounts, capture of stdout and stderr, imports, the queue to the guest threads and the way
 //! back.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
+
 #[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
 

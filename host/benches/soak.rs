@@ -6,6 +6,7 @@
 //! ones spin, take all memory, hoard locks, sleep, recurse, panic and flood the log, again and again.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
+#[expect(dead_code, reason = "shared by benches that need different parts")]
 mod common;
 
 use std::fmt::Write as _;

@@ -24,7 +24,7 @@ fn millis(at: SystemTime) -> i64 {
 
 impl Runs {
     /// Counts the hung runs due at `from` or later that have ended.
-    pub(crate) fn ended(database: &Path, from: SystemTime) -> usize {
+    pub(crate) fn ended(database: &Path, from: SystemTime) -> i64 {
         let store = rusqlite::Connection::open(database).unwrap();
         let query = "SELECT count(*) FROM runs r JOIN attempts a ON a.run = r.id JOIN tasks t ON t.id = r.task \
                      WHERE r.due_at >= ?1 AND t.name NOT LIKE 'tick%' AND a.ended_at IS NOT NULL";

@@ -17,6 +17,7 @@ use sexton_domain::schedule::{Look, Trigger};
 use sexton_domain::task::{Task, TaskKey};
 use sexton_domain::time::Timestamp;
 use sexton_store::{LatestRuns, Result, Store, TaskState};
+use sexton_system::supervisor::{Panic, Supervisor, caught};
 
 /// The instant at which a plugin is needed of which no run is known to start.
 const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
@@ -69,7 +70,7 @@ struct Ranked {
 pub(super) struct Ranking {
     told: UnboundedSender<Ranked>,
     ranked: UnboundedReceiver<Ranked>,
-    under_way: JoinSet<()>,
+    under_way: JoinSet<std::result::Result<(), Panic>>,
     /// The number of plugins whose rank is awaited.
     awaited: usize,
     /// Loads wait for ranks until then.
@@ -87,7 +88,12 @@ impl Ranking {
 
     /// Begins to rank `plugins` of `source`, as of `now`.
     pub(super) fn begin(&mut self, source: &Source, plugins: Vec<(String, Files)>, now: Timestamp) {
-        while self.under_way.try_join_next().is_some() {}
+        while let Some(done) = self.under_way.try_join_next() {
+            if let Ok(Err(panic)) = done {
+                // Loads wait for ranks for a bounded time, so only their order is lost.
+                Supervisor::of_process().note("the order of loads", &panic);
+            }
+        }
         if plugins.is_empty() {
             return;
         }
@@ -95,7 +101,8 @@ impl Ranking {
             self.hold_ends = Instant::now() + HOLD;
         }
         self.awaited += plugins.len();
-        self.under_way.spawn(rank(source.clone(), plugins, now, self.told.clone()));
+        let rank = rank(source.clone(), plugins, now, self.told.clone());
+        self.under_way.spawn(caught(rank));
     }
 
     /// Returns until when loads wait for ranks, if they do.

@@ -224,7 +224,8 @@ pub(crate) fn sets(of_labels: &[Vec<i64>]) -> (Named, bool) {
 /// Returns whether the labels of each run must be looked at: its walks are not all at sets that have those of the filter.
 /// `are_whole` says whether such sets have all of them.
 pub(crate) fn looks_at_labels(filter: &Filter, walks: &[Walk], are_whole: bool) -> bool {
-    !filter.labels.is_empty() && !(are_whole && walks.iter().all(|walk| walk.path == Path::Labels))
+    let are_known = are_whole && walks.iter().all(|walk| walk.path == Path::Labels);
+    !filter.labels.is_empty() && !are_known
 }
 
 /// Returns the tasks that were found, of which at most one more than [`FEW`] were read.

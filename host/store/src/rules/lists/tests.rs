@@ -109,7 +109,7 @@ fn sets_have_all_labels_of_a_filter() {
     assert_eq!(sets(&[vec![1, 2, 3], vec![2, 3, 4]]), (Named::Few(vec![2, 3]), false));
     assert_eq!(sets(&[vec![1], vec![2]]), (Named::Few(Vec::new()), false));
     assert_eq!(sets(&[vec![1, 2], many.clone()]), (Named::Few(vec![1, 2]), true), "the second must be looked at");
-    assert_eq!(sets(&[many.clone()]), (Named::Many, true));
+    assert_eq!(sets(std::slice::from_ref(&many)), (Named::Many, true));
     assert_eq!(sets(&[many[..FEW + 1].to_vec()]), (Named::Many, true));
 }
 
