@@ -166,7 +166,7 @@ fn settle(host: &Process) {
     const LOOK: Duration = Duration::from_millis(500);
     let (began, mut before, mut quiet) = (Instant::now(), ticks(host), 0);
     while quiet < 4 {
-        assert!(began.elapsed() < PATIENCE, "the host does not come to rest");
+        assert!(began.elapsed() < PATIENCE, "the host goes on working");
         std::thread::sleep(LOOK);
         let now = ticks(host);
         // A twentieth of a core, in hundredths of a second.

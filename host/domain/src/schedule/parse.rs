@@ -152,7 +152,7 @@ fn every(text: &str, word: &str) -> Result<Duration, String> {
         ));
     }
     // Instants are whole milliseconds, and so are the steps between them.
-    Ok(Duration::from_millis(u64::try_from(step.as_millis()).unwrap_or(u64::MAX)))
+    Ok(Duration::from_millis(crate::lengths::millis(step)))
 }
 
 #[cfg(test)]

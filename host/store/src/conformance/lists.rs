@@ -40,7 +40,7 @@ const PARTS: [Part; 32] = [
     ("host", |filter| filter.host = Some("two".to_owned())),
     ("label", |filter| filter.labels = labels(&["team=web"])),
     ("two labels", |filter| filter.labels = labels(&["env=prod", "team=web"])),
-    ("unknown label", |filter| filter.labels = labels(&["team=nobody"])),
+    ("unknown label", |filter| filter.labels = labels(&["team=none"])),
     ("since", |filter| filter.since = Some(at(200))),
     ("until", |filter| filter.until = Some(at(400))),
     ("since and until", |filter| (filter.since, filter.until) = (Some(at(300)), Some(at(310)))),

@@ -19,7 +19,7 @@ use crate::codes::{CAUSES, RUNNING, SUCCEEDED, WAITING};
 use crate::labels::each;
 use crate::lists::{Filter, ListRuns, RunPage};
 use crate::rules::lists::{
-    self as rules, FEW, Facts, LOOK, LOOK_FOR_TEXT, Looked, Named, Path, READ_FOR_TEXT, SETS, SKEW, Values, Walk,
+    self as rules, FEW, Facts, LOOK, LOOK_FOR_TEXT, Looked, Named, Path, READ_FOR_TEXT, SETS, Values, Walk,
 };
 use crate::sql::{is_remarkable, matching, remark};
 use sexton_domain::run::{RunId, RunState};
@@ -287,7 +287,7 @@ impl<'a> Parameters<'a> {
             from: -before,
             to: -after,
             // A run is not over before it is made.
-            day: filter.since.map_or(i64::MIN, |since| Day::of(since.minus(SKEW)).0),
+            day: rules::made_within(filter).0.map_or(i64::MIN, |since| Day::of(since).0),
             look: to_sql(if text.is_some() { LOOK_FOR_TEXT } else { LOOK }),
             limit: to_sql(list.limit),
             values: Values::of(filter, list.now),

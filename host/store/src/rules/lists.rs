@@ -40,7 +40,7 @@ pub(crate) const LONG: i64 = 100;
 pub(crate) const NO_OUTCOME: i64 = -1;
 
 /// The time by which a run that was made earlier may have a greater number, because several hosts make runs.
-pub(crate) const SKEW: Duration = Duration::from_secs(60);
+const SKEW: Duration = Duration::from_secs(60);
 
 /// A way to runs, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -45,15 +45,8 @@ pub(super) fn fire(w: &mut Writing, fire: &Fire) -> Step<FireOutcome> {
 
 pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step<EnqueueOutcome> {
     let task = w.ledger.intern(&run.task);
-    if let Some(key) = &run.dedup {
-        let existing = w
-            .conn
-            .prepare_cached("SELECT id FROM runs WHERE task = ?1 AND dedup = ?2")?
-            .query_row(params![task.0, key], |row| row.get(0))
-            .optional()?;
-        if let Some(id) = existing {
-            return Ok(EnqueueOutcome::Existing(RunId(id)));
-        }
+    if let Some(existing) = existing(w, task, run)? {
+        return Ok(EnqueueOutcome::Existing(existing));
     }
     let skipped = match run.admit {
         Admit::Always | Admit::Replacing => None,
@@ -118,6 +111,15 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     }
     w.hints.runs = true;
     Ok(if ended.is_empty() { EnqueueOutcome::New(id) } else { EnqueueOutcome::Replacing { run: id, ended } })
+}
+
+/// Returns the run of the task that was made with the same key, if `run` has one.
+fn existing(w: &Writing, task: TaskId, run: &NewRun) -> rusqlite::Result<Option<RunId>> {
+    let Some(key) = &run.dedup else { return Ok(None) };
+    w.conn
+        .prepare_cached("SELECT id FROM runs WHERE task = ?1 AND dedup = ?2")?
+        .query_row(params![task.0, key], |row| row.get(0).map(RunId))
+        .optional()
 }
 
 /// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them. Runs
