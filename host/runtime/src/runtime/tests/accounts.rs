@@ -230,8 +230,17 @@ async fn a_run_is_not_charged_for_the_processor_time_of_others() {
 async fn a_short_run_is_not_charged_for_its_start() {
     let rig = Rig::new();
 
-    let short = run(&rig, telling(ROUNDS, 2, "get", false), plenty(), None).await;
-
-    let (charged, took) = (short.0.report().accounts.guest, short.1.stopwatches[1].total());
-    assert!(charged <= took + took / 100, "{charged:?} were charged for {took:?}");
+    // An interrupt of the machine counts as processor time of the thread that it hits, and takes more than a hundredth
+    // of so short a run. A start would be charged each time, whereas the machine does not interrupt each of these runs
+    // within the few moments between the two clocks.
+    let mut tried = Vec::new();
+    for _ in 0..20 {
+        let short = run(&rig, telling(ROUNDS, 2, "get", false), plenty(), None).await;
+        let (charged, took) = (short.0.report().accounts.guest, short.1.stopwatches[1].total());
+        if charged <= took + took / 100 {
+            return;
+        }
+        tried.push((charged, took));
+    }
+    panic!("more than it took was charged each time: {tried:?}");
 }
