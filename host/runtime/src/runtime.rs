@@ -217,7 +217,8 @@ impl Runtime {
         if let Some(time) = &self.env.services.virtual_time {
             order.handle.use_virtual_time(time, order.task.limits.deadline);
         }
-        let turn = lanes::GuestTask::new(guest::deadline(&order), tenant, prepared.is_hog(), Arc::clone(&order.handle));
+        let turn =
+            lanes::GuestTask::new(guest::deadline(&order), tenant, prepared.expected(), Arc::clone(&order.handle));
         let turn = Arc::new(turn);
         order.handle.usage.add_received(order.claim.input.len());
         let attempt = attempt::attempt(Arc::clone(&self.env), Arc::clone(prepared), order.clone(), Arc::clone(&turn));

@@ -14,6 +14,8 @@ pub enum Lane {
     /// The guest has used little so far and goes before guests that have used more.
     #[default]
     Fresh,
+    /// The guest has used little so far, as the runs of its task do. It goes before guests of which less is known.
+    Known,
     /// The guest has used some.
     Used,
     /// The guest spins, or is expected to, and runs on threads of a lower priority.
@@ -27,6 +29,7 @@ impl Lane {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
+            Self::Known => "known",
             Self::Used => "used",
             Self::Spent => "spent",
             Self::Urgent => "urgent",
@@ -34,7 +37,10 @@ impl Lane {
     }
 
     pub(crate) fn of(number: u8) -> Self {
-        [Self::Fresh, Self::Used, Self::Spent, Self::Urgent].get(usize::from(number)).copied().unwrap_or_default()
+        [Self::Fresh, Self::Known, Self::Used, Self::Spent, Self::Urgent]
+            .get(usize::from(number))
+            .copied()
+            .unwrap_or_default()
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use async_task::{Builder, Task, WithInfo};
 
-pub(super) use guest_task::{GuestTask, SPINS};
+pub(super) use guest_task::{Expected, GuestTask, SPINS};
 
 use crate::attempt::Lane;
 use crate::cpu_time;
@@ -193,9 +193,16 @@ impl Shared {
     /// Queues a guest. One that `yielded` was polled by the caller just now.
     fn push(&self, job: Job, yielded: bool) {
         loop {
-            let lane = job.metadata().choose_lane();
-            let threads = self.threads(ThreadClass::of(lane));
+            let mut lane = job.metadata().choose_lane();
+            let mut threads = self.threads(ThreadClass::of(lane));
             let mut state = threads.lock();
+            let uncrowded = state.queues.uncrowded(lane);
+            if uncrowded != lane && !state.stopping {
+                drop(state);
+                (lane, threads) = (uncrowded, self.threads(ThreadClass::of(uncrowded)));
+                job.metadata().goes_to(lane);
+                state = threads.lock();
+            }
             if state.stopping {
                 // No thread would poll it any more, so it ends by being dropped: outside of the lock, because its drop
                 // may schedule others.

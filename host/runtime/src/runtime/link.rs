@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::component::Linker;
@@ -19,7 +19,7 @@ use super::filesystem::GuestFilesystem;
 use super::guest::Guest;
 use super::in_use::InUse;
 use super::kinds::{Kind, Start, Startable};
-use super::lanes::SPINS;
+use super::lanes::{Expected, SPINS};
 #[cfg(unix)]
 use super::listing;
 use super::{instrumented_calls, io_errors, read_only, sockets, streams, wording};
@@ -37,7 +37,9 @@ pub struct Prepared {
     instances: u64,
     start: Start<Guest>,
     /// Whether its last run had to be ended while it spun.
-    hog: AtomicBool,
+    spins: AtomicBool,
+    /// The processor time that its runs take, in nanoseconds; 0 if none has ended.
+    takes: AtomicU64,
 }
 
 impl Prepared {
@@ -64,16 +66,26 @@ impl Prepared {
         &self.start
     }
 
-    /// Returns whether its last run had to be ended while it spun, so that the next one starts among guests that spin.
-    pub(super) fn is_hog(&self) -> bool {
-        self.hog.load(Ordering::Relaxed)
+    /// Returns what is expected of its next run.
+    pub(super) fn expected(&self) -> Expected {
+        match self.takes.load(Ordering::Relaxed) {
+            _ if self.spins.load(Ordering::Relaxed) => Expected::Spins,
+            0 => Expected::Unknown,
+            nanos => Expected::Takes(Duration::from_nanos(nanos)),
+        }
     }
 
     /// Notes that a run of it ended with `ending`, after it `used` so much processor time.
     pub(super) fn record_end(&self, ending: &Ending, used: Duration) {
         use Outcome::{Idle, Killed, OutOfFuel, TimedOut};
         let ended = matches!(ending, Ending::Other(TimedOut | OutOfFuel | Killed | Idle));
-        self.hog.store(ended && used >= SPINS, Ordering::Relaxed);
+        self.spins.store(ended && used >= SPINS, Ordering::Relaxed);
+        // A run that takes longer counts at once, so that a task that is short only most of the time gains nothing by
+        // that. One that takes less counts half, so that a run that was delayed is soon forgotten.
+        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let before = self.takes.load(Ordering::Relaxed);
+        let takes = if used >= before { used } else { used + (before - used) / 2 };
+        self.takes.store(takes, Ordering::Relaxed);
     }
 }
 
@@ -160,7 +172,8 @@ impl<'a> Linking<'a> {
         }
         let (kind, instances) = (self.component.kind(), self.component.instances());
         let (digest, heeds) = (Arc::clone(&self.digest), self.heeds);
-        Ok(Prepared { kind, digest, heeds, instances, start, hog: AtomicBool::new(false) })
+        let (spins, takes) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Prepared { kind, digest, heeds, instances, start, spins, takes })
     }
 
     /// Finds the component linked for another plugin, or links it.

@@ -22,8 +22,29 @@ pub(super) const QUANTUM: u32 = 5;
 /// should lose its place; but also when the host computes much for a guest that uses little fuel itself.
 const LONG_TURN: Duration = Duration::from_millis(5);
 
+/// Processor time that the runs of a task may take for its guests to go before those of which less is known.
+const SHORT: Duration = Duration::from_millis(2);
+
 /// Processor time from which a guest that had to be ended counts as one that spins.
 pub(in crate::runtime) const SPINS: Duration = Duration::from_millis(3);
+
+/// The expectation of a guest, from earlier runs of its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runtime) enum Expected {
+    /// No run of its task has ended here so far.
+    Unknown,
+    /// Its runs take about so much processor time.
+    Takes(Duration),
+    /// Its last run had to be ended while it spun.
+    Spins,
+}
+
+impl Expected {
+    /// Returns whether the guest is expected to end soon.
+    pub(in crate::runtime) fn is_short(self) -> bool {
+        matches!(self, Self::Takes(time) if time <= SHORT)
+    }
+}
 
 /// One guest's turns on the guest threads.
 #[derive(Debug)]
@@ -34,8 +55,7 @@ pub(in crate::runtime) struct GuestTask {
     pub(in crate::runtime) came: Instant,
     handle: Arc<RunHandle>,
     tenant: Name,
-    /// Whether the guest starts among those that spin, because its task did so the last time.
-    hog: bool,
+    expected: Expected,
     /// Processor time that the guest has used, in nanoseconds.
     used: AtomicU64,
     /// The part of `used` that the host spent for the guest.
@@ -68,13 +88,13 @@ pub(in crate::runtime) struct GuestTask {
 const NO_TURN: u64 = u64::MAX;
 
 impl GuestTask {
-    pub(in crate::runtime) fn new(deadline: Instant, tenant: Name, hog: bool, handle: Arc<RunHandle>) -> Self {
+    pub(in crate::runtime) fn new(deadline: Instant, tenant: Name, expected: Expected, handle: Arc<RunHandle>) -> Self {
         Self {
             deadline,
             came: Instant::now(),
             handle,
             tenant,
-            hog,
+            expected,
             used: AtomicU64::new(0),
             host: AtomicU64::new(0),
             in_host: AtomicBool::new(true), // the host makes room for the guest first
@@ -245,6 +265,11 @@ impl GuestTask {
         self.used.load(Ordering::Relaxed) == 0
     }
 
+    /// Returns what is expected of the guest.
+    pub(in crate::runtime) fn expected(&self) -> Expected {
+        self.expected
+    }
+
     pub(super) fn tenant(&self) -> &Name {
         &self.tenant
     }
@@ -258,10 +283,10 @@ impl GuestTask {
     pub(super) fn choose_lane(&self) -> Lane {
         let lane = if self.is_urgent() || (!self.is_new() && Instant::now() >= self.deadline) {
             Lane::Urgent
-        } else if self.hog {
+        } else if self.expected == Expected::Spins {
             Lane::Spent
         } else if self.is_within(FRESH) {
-            Lane::Fresh
+            if self.expected.is_short() { Lane::Known } else { Lane::Fresh }
         } else if self.is_within(QUANTUM) {
             Lane::Used
         } else {
@@ -269,6 +294,11 @@ impl GuestTask {
         };
         self.handle.usage.in_lane(lane);
         lane
+    }
+
+    /// Notes that the guest goes to another lane than the one that was chosen for it.
+    pub(super) fn goes_to(&self, lane: Lane) {
+        self.handle.usage.in_lane(lane);
     }
 
     /// Notes that the guest is in `lane`, the `number`th that came there.
@@ -304,7 +334,7 @@ mod tests {
         fn new() -> Self {
             let task = task_key("probe");
             let handle = handle(first_claim(1), task.clone());
-            let turn = GuestTask::new(Instant::now() + Duration::from_secs(1), task.tenant, false, handle);
+            let turn = GuestTask::new(Instant::now() + Duration::from_secs(1), task.tenant, Expected::Unknown, handle);
             let came = turn.came;
             Self(turn, came)
         }

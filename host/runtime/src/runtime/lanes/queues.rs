@@ -32,7 +32,7 @@ impl ThreadClass {
     /// Returns its lanes, in the order in which they are served.
     fn lanes(self) -> &'static [Lane] {
         match self {
-            Self::Fast => &[Lane::Urgent, Lane::Fresh, Lane::Used],
+            Self::Fast => &[Lane::Urgent, Lane::Known, Lane::Fresh, Lane::Used],
             Self::Slow => &[Lane::Spent],
         }
     }
@@ -41,12 +41,21 @@ impl ThreadClass {
 /// The longest time that used guests wait for fresh ones, lest a stream of short runs starve them.
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// The guests that are known to be short go before a stranger at most so often while one waits, lest they starve it.
+const BEFORE_STRANGER: u32 = 3;
+
+/// The number of guests of the lane `Used` beyond which it is too long: the next ones go to the slower threads, which
+/// are served in the meantime.
+const CROWD: usize = 32;
+
 /// All guests that could go on.
 #[derive(Debug)]
 pub(super) struct Queues {
-    lanes: [LaneQueue; 4],
+    lanes: [LaneQueue; 5],
     /// When a guest of the lane `Used` last had a turn.
     used_served: Instant,
+    /// The guests of the lane `Known` that had a turn since one of the lane `Fresh` had one.
+    known_served: u32,
 }
 
 /// One lane. Its tenants take turns: the one that has used the least processor time in it goes next.
@@ -133,7 +142,7 @@ impl LaneQueue {
 
 impl Default for Queues {
     fn default() -> Self {
-        Self { lanes: Default::default(), used_served: Instant::now() }
+        Self { lanes: Default::default(), used_served: Instant::now(), known_served: 0 }
     }
 }
 
@@ -141,6 +150,11 @@ impl Queues {
     /// Returns whether no guest waits here.
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.iter().all(|lane| lane.waiting == 0)
+    }
+
+    /// Returns `lane`, or another one for a guest that would wait there too long.
+    pub(super) fn uncrowded(&self, lane: Lane) -> Lane {
+        if lane == Lane::Used && self.lanes[Lane::Used as usize].waiting >= CROWD { Lane::Spent } else { lane }
     }
 
     /// Puts a guest in `lane`.
@@ -157,6 +171,13 @@ impl Queues {
         {
             return self.take(Lane::Used);
         }
+        if class == ThreadClass::Fast
+            && self.lanes[Lane::Urgent as usize].waiting == 0
+            && self.lanes[Lane::Fresh as usize].waiting > 0
+            && self.known_served >= BEFORE_STRANGER
+        {
+            return self.take(Lane::Fresh);
+        }
         class.lanes().iter().find_map(|lane| self.take(*lane))
     }
 
@@ -166,8 +187,11 @@ impl Queues {
         }
         let job = self.lanes[lane as usize].pop()?;
         job.metadata().taken();
-        if lane == Lane::Used {
-            self.used_served = Instant::now();
+        match lane {
+            Lane::Used => self.used_served = Instant::now(),
+            Lane::Known => self.known_served += 1,
+            Lane::Fresh => self.known_served = 0,
+            Lane::Spent | Lane::Urgent => {}
         }
         Some((job, lane))
     }
@@ -197,7 +221,7 @@ impl Queues {
 
 #[cfg(test)]
 mod tests {
-    use super::super::guest_task::{FRESH, QUANTUM};
+    use super::super::guest_task::{Expected, FRESH, QUANTUM};
     use std::collections::HashMap;
 
     use super::*;
@@ -208,18 +232,18 @@ mod tests {
 
     /// Makes a guest of `tenant` that has had `turns` turns of computing, and is due in `left`.
     fn guest_of(tenant: &str, turns: u32, left: Duration) -> (Arc<GuestTask>, Job) {
-        guest_that(tenant, turns, left, false)
+        guest_that(tenant, turns, left, Expected::Unknown)
     }
 
-    fn guest_that(tenant: &str, turns: u32, left: Duration, hog: bool) -> (Arc<GuestTask>, Job) {
+    fn guest_that(tenant: &str, turns: u32, left: Duration, expected: Expected) -> (Arc<GuestTask>, Job) {
         let tenant = Name::new(tenant).unwrap();
         let handle = handle(first_claim(1), TaskKey { tenant: tenant.clone(), ..task_key("task") });
-        let turn = Arc::new(GuestTask::new(Instant::now() + left, tenant, hog, handle));
+        let turn = Arc::new(GuestTask::new(Instant::now() + left, tenant, expected, handle));
         if turns > 0 {
             turn.has_used(Duration::from_micros(500) * turns);
             turn.yields_seen(turns.into());
         }
-        let schedule = |_: Job| unreachable!("nobody wakes it");
+        let schedule = |_: Job| unreachable!("it is not woken");
         let (job, task) = async_task::Builder::new().metadata(Arc::clone(&turn)).spawn(|_| async {}, schedule);
         task.detach();
         (turn, job)
@@ -266,6 +290,47 @@ mod tests {
     }
 
     #[test]
+    fn guests_of_tasks_that_are_known_to_be_short_go_before_strangers() {
+        let short = || guest_that("default", 0, LONG, Expected::Takes(Duration::from_micros(200)));
+        let long = guest_that("default", 0, LONG, Expected::Takes(Duration::from_secs(1)));
+        let (mut queues, turns) = queued([guest(0, LONG), long, short(), short()]);
+
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2, 3, 0, 1]);
+    }
+
+    #[test]
+    fn strangers_wait_for_a_bounded_number_of_guests_that_are_known_to_be_short() {
+        let short = || guest_that("default", 0, LONG, Expected::Takes(Duration::from_micros(200)));
+        let known = (0..7).map(|_| short());
+        let (mut queues, turns) = queued([guest(0, LONG), guest(0, LONG)].into_iter().chain(known));
+
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2, 3, 4, 0, 5, 6, 7, 1, 8]);
+    }
+
+    #[test]
+    fn a_tenant_with_short_tasks_is_not_delayed_by_a_thousand_new_tenants() {
+        let strangers = (0..1000).map(|n| guest_of(&format!("t{n}"), 0, LONG));
+        let short = guest_that("short", 0, LONG, Expected::Takes(Duration::from_micros(200)));
+        let (mut queues, turns) = queued(strangers.chain([short]));
+        queues.charge(Lane::Known, &Name::new("short").unwrap(), Duration::from_millis(1));
+
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns)[0], 1000);
+    }
+
+    #[test]
+    fn guests_that_would_wait_in_a_crowd_go_to_the_slower_threads() {
+        let (queues, _turns) = queued((0..CROWD).map(|_| guest(FRESH, LONG)));
+
+        assert_eq!(queues.uncrowded(Lane::Used), Lane::Spent);
+        assert_eq!(
+            queues.uncrowded(Lane::Fresh),
+            Lane::Fresh,
+            "strangers have a turn on the faster threads in any case"
+        );
+        assert_eq!(Queues::default().uncrowded(Lane::Used), Lane::Used);
+    }
+
+    #[test]
     fn fresh_guests_do_not_starve_those_that_used_some() {
         let (mut queues, turns) = queued([guest(FRESH, LONG), guest(0, LONG), guest(FRESH, LONG), guest(0, LONG)]);
 
@@ -280,7 +345,8 @@ mod tests {
 
     #[test]
     fn guests_that_spin_or_spun_the_last_time_go_to_the_slower_threads() {
-        let (mut queues, turns) = queued([guest(QUANTUM, LONG), guest(0, LONG), guest_that("default", 0, LONG, true)]);
+        let (mut queues, turns) =
+            queued([guest(QUANTUM, LONG), guest(0, LONG), guest_that("default", 0, LONG, Expected::Spins)]);
 
         assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [1]);
         assert_eq!(order(&mut queues, ThreadClass::Slow, &turns), [0, 2]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::attempt::{Ended, Order, Stop};
-use crate::runtime::lanes::GuestTask;
+use crate::runtime::lanes::{Expected, GuestTask};
 use sexton_domain::lifecycle::Ending;
 use sexton_domain::run::Outcome;
 use sexton_domain::task::{Limits, Pattern, Task};
@@ -99,7 +99,7 @@ async fn keep_busy(rig: &Rig) -> Vec<std::sync::mpsc::Sender<()>> {
     for _ in 0..GUEST_THREADS {
         let order = order(&Arc::new(task()));
         let far = Instant::now() + Duration::from_secs(3600);
-        let turn = GuestTask::new(far, order.task.key.tenant.clone(), false, Arc::clone(&order.handle));
+        let turn = GuestTask::new(far, order.task.key.tenant.clone(), Expected::Unknown, Arc::clone(&order.handle));
         let ((hold, held), (begins, begun)) = (std::sync::mpsc::channel::<()>(), tokio::sync::oneshot::channel());
         rig.runtime
             .env
