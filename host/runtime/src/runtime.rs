@@ -44,6 +44,7 @@ mod streams;
 mod symbolizer;
 mod virtual_clocks;
 mod wake_batch;
+mod wasi_ctx;
 mod wording;
 
 #[cfg(test)]

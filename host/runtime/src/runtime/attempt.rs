@@ -48,8 +48,7 @@ pub(super) async fn attempt(
     let accounts = accounts(&order, &store, &turn, &pauses, classify::out_of_fuel(&result));
     let limits = &order.task.limits;
     let guest = store.data_mut();
-    let (stdout, stdout_cut) = guest.stdout.take();
-    let (stderr, stderr_cut) = guest.stderr.take();
+    let ((stdout, stdout_cut), (stderr, stderr_cut)) = guest.wasi.printed();
     let mut verdict = classify::classify(Evidence {
         result,
         limits,

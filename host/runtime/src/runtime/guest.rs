@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
-use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::attempt::stack::Stack;
 use crate::attempt::{ChargeError, Ledger, Order, Refusals, RunHandle, Sleeper};
@@ -24,8 +23,7 @@ use super::kinds::Kind;
 use super::lanes::GuestTask;
 use super::limits::{Meter, Space};
 use super::quota::Directories;
-use super::stdio::{Capture, Input};
-use super::virtual_clocks;
+use super::wasi_ctx::LazyWasi;
 
 /// Fuel after which a guest yields: about half a millisecond of computing.
 pub(super) const SLICE: u64 = 1_000_000;
@@ -54,13 +52,10 @@ const REAL_PATIENCE: Duration = Duration::from_secs(3600);
 /// Bytes that a call may add to the table of handles unless it announces more: two handles.
 const CALL: usize = 2 * imports::HANDLE;
 
-/// Random bytes that one call may ask for: they are made one by one in a call that nothing interrupts.
-const MOST_RANDOM: u64 = 256 << 10;
-
 /// The data of a guest's store.
 pub(super) struct Guest {
     table: ResourceTable,
-    wasi: WasiCtx,
+    pub(super) wasi: LazyWasi,
     imports: ImportsCtx,
     turn: Arc<GuestTask>,
     pub(super) space: Space,
@@ -72,8 +67,6 @@ pub(super) struct Guest {
     /// The granted directory that each of its descriptors is below.
     below: Below,
     directories: Arc<Directories>,
-    pub(super) stdout: Capture,
-    pub(super) stderr: Capture,
     /// The guest's stack when its call was dropped.
     pub(super) stack: Option<Stack>,
     seen: Seen,
@@ -116,16 +109,11 @@ impl Guest {
         let AttemptEnv { services, files, memory, .. } = env;
         let limits = &order.task.limits;
         let ledger = Ledger::new(limits.memory, memory);
-        let capture = |limit, level| Capture::new(limit, level, Arc::clone(&order.handle), Arc::clone(&services.clock));
-        // The output of a program is what it prints.
-        let printed = if kind.is_program() { limits.stdio.max(limits.output.saturating_add(1)) } else { limits.stdio };
-        let stdout = capture(printed, "stdout");
-        let stderr = capture(limits.stdio, "stderr");
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {
             table,
-            wasi: wasi(order, kind, &stdout, &stderr),
+            wasi: LazyWasi::new(order, kind, &services.clock),
             imports: ImportsCtx::new(Arc::clone(services), order, turn.deadline, Arc::clone(&ledger)),
             turn: Arc::clone(turn),
             space: Space::new(limits, ledger),
@@ -135,8 +123,6 @@ impl Guest {
             below: Below::new(),
             directories: Arc::clone(&env.directories),
             meter: Meter::new(limits),
-            stdout,
-            stderr,
             stack: None,
             clock: Arc::clone(&services.clock),
             seen: Seen {
@@ -170,7 +156,7 @@ impl Guest {
     /// Returns what `wasi:filesystem` works on.
     pub(super) fn filesystem_view(&mut self) -> filesystem::View<'_> {
         filesystem::View {
-            wasi: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
+            wasi: WasiFilesystemCtxView { ctx: self.wasi.ctx().filesystem(), table: &mut self.table },
             granted: &self.granted,
             below: &mut self.below,
             files: &mut self.files,
@@ -372,23 +358,6 @@ impl Guest {
     }
 }
 
-fn wasi(order: &Order, kind: Kind, stdout: &Capture, stderr: &Capture) -> WasiCtx {
-    let task = &order.task;
-    let mut wasi = WasiCtx::builder();
-    wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(task.key.task.as_str()).args(&task.args);
-    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(MOST_RANDOM);
-    for (name, value) in &task.env {
-        wasi.env(name, value);
-    }
-    if kind.is_program() {
-        wasi.stdin(Input(MemoryInputPipe::new(order.claim.input.clone())));
-    }
-    if let Some(sleeper) = order.handle.sleeper() {
-        virtual_clocks::install_clocks(sleeper, &mut wasi);
-    }
-    wasi.build()
-}
-
 /// Returns how many handles a guest with so much memory may have, including those to its own resources: wasmtime keeps
 /// tables of them, a few dozen bytes for each. They take a sixteenth of its memory at most, and no more than wasmtime's
 /// own limit.
@@ -411,7 +380,7 @@ pub(super) fn deadline(order: &Order) -> Instant {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.ctx(), table: &mut self.table }
     }
 }
 
