@@ -9,7 +9,7 @@
 //! With a thousand, there are three more conditions: beside two processes of other people, each of which wants half of
 //! a core; with the hung ones in a thousand tenants; and with short tasks that have never run before, each of which is
 //! due once. `cargo bench --bench hung -- 100` measures one number of hung plugins only, `-- busy tenants` the
-//! conditions that are named.
+//! conditions that are named; `-- late` also lists the short runs that were late, with the parts of their delay.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 #[expect(dead_code, reason = "shared by benches that need different parts")]
@@ -110,15 +110,16 @@ fn main() {
         "RSS MB before/peak/after"
     );
     let mut figures = String::new();
+    let list_late = asked.iter().any(|word| word == "late");
     for condition in conditions {
-        let last = of_condition(condition, only, &calls);
+        let last = of_condition(condition, only, &calls, list_late);
         figures.push_str(&last.figures(condition));
     }
     print!("{figures}");
 }
 
 /// Measures a condition with a host of its own, and returns what was measured last.
-fn of_condition(condition: Condition, only: Option<usize>, calls: &BareCalls) -> Level {
+fn of_condition(condition: Condition, only: Option<usize>, calls: &BareCalls, list_late: bool) -> Level {
     let place = tempfile::Builder::new().prefix("sexton-hung-").tempdir_in(target()).unwrap();
     let place = place.path();
     fs::create_dir_all(place.join("plugins")).unwrap();
@@ -138,10 +139,14 @@ fn of_condition(condition: Condition, only: Option<usize>, calls: &BareCalls) ->
     for hung in levels {
         let machine = Machine::measure(place, calls);
         let stolen = Stolen::now();
-        last = measure(&host, place, condition, hung);
+        let runs;
+        (last, runs) = measure(&host, place, condition, hung);
         let (percent, seconds) = stolen.since();
         let name = condition.name();
         println!("{name:>8} {}  {machine}; {percent:.1} % of {seconds:.0} s", last.line(hung));
+        if list_late {
+            runs.short.iter().filter(|run| run.is_late()).for_each(|run| println!("{run}"));
+        }
     }
     last
 }
@@ -206,7 +211,7 @@ impl Level {
     }
 }
 
-fn measure(host: &Process, place: &Path, condition: Condition, hung: usize) -> Level {
+fn measure(host: &Process, place: &Path, condition: Condition, hung: usize) -> (Level, Runs) {
     let rss_before = host.rss_mb();
     let from = SystemTime::now() + condition.lead();
     let to = from + ARRIVE + DEADLINE + Duration::from_millis(500);
@@ -241,14 +246,15 @@ fn measure(host: &Process, place: &Path, condition: Condition, hung: usize) -> L
     assert!(runs.hung_well, "a hung plugin did not end at its deadline");
     let due = to.duration_since(from).unwrap().as_millis() / EVERY.as_millis();
     assert!(runs.late.len() as u128 >= due * 9 / 10, "{} of {due} short runs", runs.late.len());
-    Level {
-        late: Spread::of(runs.late),
-        since_claim: Spread::of(runs.since_claim),
+    let level = Level {
+        late: Spread::of(runs.late.clone()),
+        since_claim: Spread::of(runs.since_claim.clone()),
         api: Spread::of(api),
-        lock: Spread::of(runs.took),
-        past: Spread::of(runs.hung),
+        lock: Spread::of(runs.took.clone()),
+        past: Spread::of(runs.hung.clone()),
         rss,
-    }
+    };
+    (level, runs)
 }
 
 /// Drops the hung plugins, and returns their paths without the ending.

@@ -64,7 +64,7 @@ pub(super) async fn attempt(
         stderr: &stderr,
     });
     verdict.message = with_refusals(verdict.message.take(), verdict.ending.outcome(), &order);
-    prepared.record_end(&verdict.ending, turn.used());
+    prepared.record_end(&verdict.ending, turn.used(), accounts.fuel);
     // Dropped before the end is reported, so that the guest's memory and handles are free by then.
     drop(store);
 

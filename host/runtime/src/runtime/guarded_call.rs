@@ -85,12 +85,12 @@ impl<'a, F: Future> GuardedCall<'a, F> {
         }
     }
 
-    /// Returns whether a guest that must end may go on until its fuel is known.
+    /// Returns whether a guest that must end may go on until its fuel is known. Where many must end, none may.
     fn may_finish_slice(&mut self, now: Instant) -> bool {
         let used = self.turn.used();
         let (since, used_then) = *self.due_since.get_or_insert((now, used));
         let in_time = used.saturating_sub(used_then) < SETTLE && now.duration_since(since) < SETTLE_WITHIN;
-        self.pauses.started && self.turn.ticked() && in_time
+        self.pauses.started && self.turn.ticked() && in_time && !self.lanes.many_must_end()
     }
 
     /// Returns whether a due call must be dropped, now that it was polled once more.

@@ -20,7 +20,7 @@ use super::file_threads::Pool;
 use super::files::Files;
 use super::filesystem::{self, Below, Opened};
 use super::kinds::Kind;
-use super::lanes::GuestTask;
+use super::lanes::{Expected, GuestTask};
 use super::limits::{Meter, Space};
 use super::quota::Directories;
 use super::wasi_ctx::LazyWasi;
@@ -34,7 +34,7 @@ const FIRST_SLICE: u64 = 200_000;
 
 /// Returns the fuel after which a guest yields for the first time.
 fn first_slice(turn: &GuestTask) -> u64 {
-    if turn.expected().is_short() { SLICE } else { FIRST_SLICE }
+    if turn.expected() == Expected::Short { SLICE } else { FIRST_SLICE }
 }
 
 /// Time in which most guests use up a slice when nothing else wants the processor.

@@ -11,6 +11,7 @@ mod guest_task;
 mod queues;
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -37,6 +38,10 @@ const FAST_NICE: i32 = 5;
 /// seventieth, and no other thread here was better off (see `docs/design/0007-lanes.md`).
 const SLOW_NICE: i32 = 10;
 
+/// Number of guests that must end and wait, from which on they end without their fuel being known exactly: with a slice of
+/// each, the last would be late by tens of milliseconds.
+const MANY: usize = 8;
+
 thread_local! {
     /// The kind of guest thread that this is, if it is one.
     static GUEST_THREAD: Cell<Option<ThreadClass>> = const { Cell::new(None) };
@@ -60,6 +65,8 @@ pub(super) struct Lanes {
 struct Shared {
     fast: Threads,
     slow: Threads,
+    /// The guests that must end and wait for a turn to do so, for those that do not hold the lock.
+    must_end: AtomicUsize,
     ticker: Arc<Ticker>,
     wakes: Arc<WakeBatch>,
 }
@@ -86,8 +93,13 @@ impl Lanes {
     /// Starts a pair of guest threads for each of `cores`. `io` is the current runtime there, and drives what guests
     /// wait for.
     pub(super) fn start(cores: usize, ticker: Arc<Ticker>, io: &tokio::runtime::Handle) -> Result<Self, RuntimeError> {
-        let shared =
-            Arc::new(Shared { fast: Threads::default(), slow: Threads::default(), ticker, wakes: Arc::default() });
+        let shared = Arc::new(Shared {
+            fast: Threads::default(),
+            slow: Threads::default(),
+            must_end: AtomicUsize::new(0),
+            ticker,
+            wakes: Arc::default(),
+        });
         let lanes = Self { shared, threads: Mutex::new(Vec::new()) };
         for (class, name) in [(ThreadClass::Fast, "guest"), (ThreadClass::Slow, "spent")] {
             for n in 0..cores {
@@ -131,6 +143,11 @@ impl Lanes {
             turn: Arc::clone(turn),
             guest: guest.clone(),
         }))
+    }
+
+    /// Returns whether so many guests must end that none of them may take longer than it has to.
+    pub(super) fn many_must_end(&self) -> bool {
+        self.shared.must_end.load(Ordering::Relaxed) >= MANY
     }
 
     /// Stops polling, and waits for the threads to end.
@@ -218,6 +235,9 @@ impl Shared {
             // another thread with every slice of a guest that spins alone takes the system a third of the time.
             let finds_it = yielded && state.queues.is_empty() && GUEST_THREAD.get() == Some(ThreadClass::of(lane));
             state.queues.push(lane, job);
+            if lane == Lane::Urgent {
+                self.count_ends(&state);
+            }
             let wake = state.sleeping > 0 && !finds_it;
             drop(state);
             if wake {
@@ -225,6 +245,10 @@ impl Shared {
             }
             return;
         }
+    }
+
+    fn count_ends(&self, state: &State) {
+        self.must_end.store(state.queues.must_end(), Ordering::Relaxed);
     }
 
     fn serve(&self, class: ThreadClass, io: &tokio::runtime::Handle) {
@@ -260,6 +284,9 @@ impl Shared {
                 return None;
             }
             if let Some(next) = state.queues.pop(class) {
+                if next.1 == Lane::Urgent {
+                    self.count_ends(&state);
+                }
                 return Some(next);
             }
             if !given {

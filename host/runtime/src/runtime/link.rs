@@ -10,19 +10,24 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::imports::{self, Capability};
+use sexton_domain::lengths::nanos;
 use sexton_domain::lifecycle::Ending;
 use sexton_domain::run::Outcome;
 use sexton_domain::task::{Grants, Task};
 
 use super::components::Component;
 use super::filesystem::GuestFilesystem;
-use super::guest::Guest;
+use super::guest::{Guest, SLICE};
 use super::in_use::InUse;
 use super::kinds::{Kind, Start, Startable};
 use super::lanes::{Expected, SPINS};
 #[cfg(unix)]
 use super::listing;
 use super::{instrumented_calls, io_errors, read_only, sockets, streams, wording};
+
+/// Processor time that the runs of a task may take for its guests to go before those of which less is known. Far more
+/// than they compute, because it includes the host's work and a busy machine's.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// The reason that a task cannot run a component: a message of a few lines that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +45,8 @@ pub struct Prepared {
     spins: AtomicBool,
     /// The processor time that its runs take, in nanoseconds; 0 if none has ended.
     takes: AtomicU64,
+    /// The fuel that its last run used.
+    fuel: AtomicU64,
 }
 
 impl Prepared {
@@ -68,23 +75,27 @@ impl Prepared {
 
     /// Returns what is expected of its next run.
     pub(super) fn expected(&self) -> Expected {
-        match self.takes.load(Ordering::Relaxed) {
+        match (self.takes.load(Ordering::Relaxed), self.fuel.load(Ordering::Relaxed)) {
             _ if self.spins.load(Ordering::Relaxed) => Expected::Spins,
-            0 => Expected::Unknown,
-            nanos => Expected::Takes(Duration::from_nanos(nanos)),
+            (0, _) => Expected::Unknown,
+            (nanos, fuel) if Duration::from_nanos(nanos) <= SHORT && fuel < SLICE => Expected::Short,
+            _ => Expected::Long,
         }
     }
 
-    /// Notes that a run of it ended with `ending`, after it `used` so much processor time.
-    pub(super) fn record_end(&self, ending: &Ending, used: Duration) {
+    /// Notes that a run of it ended with `ending`, after it `used` so much processor time and fuel.
+    pub(super) fn record_end(&self, ending: &Ending, used: Duration, fuel: u64) {
         use Outcome::{Idle, Killed, OutOfFuel, TimedOut};
         let ended = matches!(ending, Ending::Other(TimedOut | OutOfFuel | Killed | Idle));
         self.spins.store(ended && used >= SPINS, Ordering::Relaxed);
-        // A run that takes longer counts at once, so that a task that is short only most of the time gains nothing by
-        // that. One that takes less counts half, so that a run that was delayed is soon forgotten.
-        let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let before = self.takes.load(Ordering::Relaxed);
-        let takes = if used >= before { used } else { used + (before - used) / 2 };
+        // Fuel is the same on any machine, so the last run tells. Processor time includes what the machine does meanwhile,
+        // such as finding memory for a thousand others, so a single run counts for half.
+        self.fuel.store(fuel, Ordering::Relaxed);
+        let used = nanos(used).max(1);
+        let takes = match self.takes.load(Ordering::Relaxed) {
+            0 => used,
+            before => before.midpoint(used),
+        };
         self.takes.store(takes, Ordering::Relaxed);
     }
 }
@@ -172,8 +183,8 @@ impl<'a> Linking<'a> {
         }
         let (kind, instances) = (self.component.kind(), self.component.instances());
         let (digest, heeds) = (Arc::clone(&self.digest), self.heeds);
-        let (spins, takes) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Prepared { kind, digest, heeds, instances, start, spins, takes })
+        let (spins, takes, fuel) = Default::default();
+        Ok(Prepared { kind, digest, heeds, instances, start, spins, takes, fuel })
     }
 
     /// Finds the component linked for another plugin, or links it.

@@ -22,9 +22,6 @@ pub(super) const QUANTUM: u32 = 5;
 /// should lose its place; but also when the host computes much for a guest that uses little fuel itself.
 const LONG_TURN: Duration = Duration::from_millis(5);
 
-/// Processor time that the runs of a task may take for its guests to go before those of which less is known.
-const SHORT: Duration = Duration::from_millis(2);
-
 /// Processor time from which a guest that had to be ended counts as one that spins.
 pub(in crate::runtime) const SPINS: Duration = Duration::from_millis(3);
 
@@ -33,17 +30,12 @@ pub(in crate::runtime) const SPINS: Duration = Duration::from_millis(3);
 pub(in crate::runtime) enum Expected {
     /// No run of its task has ended here so far.
     Unknown,
-    /// Its runs take about so much processor time.
-    Takes(Duration),
+    /// The runs of its task compute for less than a slice of fuel.
+    Short,
+    /// They take longer.
+    Long,
     /// Its last run had to be ended while it spun.
     Spins,
-}
-
-impl Expected {
-    /// Returns whether the guest is expected to end soon.
-    pub(in crate::runtime) fn is_short(self) -> bool {
-        matches!(self, Self::Takes(time) if time <= SHORT)
-    }
 }
 
 /// One guest's turns on the guest threads.
@@ -279,6 +271,12 @@ impl GuestTask {
         self.yields() < u64::from(turns) && self.used() < LONG_TURN * turns
     }
 
+    /// Returns whether the guest waited in a host call before its first slice was used up, and goes on now. It mostly ends
+    /// soon, and others may wait for a lock that it holds.
+    fn has_waited_soon(&self) -> bool {
+        !self.is_new() && !self.yielded() && self.yields() == 0 && self.used() < LONG_TURN
+    }
+
     /// Returns the lane for the guest.
     pub(super) fn choose_lane(&self) -> Lane {
         let lane = if self.is_urgent() || (!self.is_new() && Instant::now() >= self.deadline) {
@@ -286,7 +284,8 @@ impl GuestTask {
         } else if self.expected == Expected::Spins {
             Lane::Spent
         } else if self.is_within(FRESH) {
-            if self.expected.is_short() { Lane::Known } else { Lane::Fresh }
+            let is_short = self.expected == Expected::Short || self.has_waited_soon();
+            if is_short { Lane::Known } else { Lane::Fresh }
         } else if self.is_within(QUANTUM) {
             Lane::Used
         } else {

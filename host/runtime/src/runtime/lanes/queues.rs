@@ -29,7 +29,7 @@ impl ThreadClass {
         if lane == Lane::Spent { Self::Slow } else { Self::Fast }
     }
 
-    /// Returns its lanes, in the order in which they are served.
+    /// Returns its lanes, in the order in which they are served if no other rule of [`Queues::pop`] holds.
     fn lanes(self) -> &'static [Lane] {
         match self {
             Self::Fast => &[Lane::Urgent, Lane::Known, Lane::Fresh, Lane::Used],
@@ -41,7 +41,8 @@ impl ThreadClass {
 /// The longest time that used guests wait for fresh ones, lest a stream of short runs starve them.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// The guests that are known to be short go before a stranger at most so often while one waits, lest they starve it.
+/// Guests that must end, or are known to be short, go before a stranger at most so often while one waits, lest they
+/// starve it.
 const BEFORE_STRANGER: u32 = 3;
 
 /// The number of guests of the lane `Used` beyond which it is too long: the next ones go to the slower threads, which
@@ -54,8 +55,10 @@ pub(super) struct Queues {
     lanes: [LaneQueue; 5],
     /// When a guest of the lane `Used` last had a turn.
     used_served: Instant,
-    /// The guests of the lane `Known` that had a turn since one of the lane `Fresh` had one.
-    known_served: u32,
+    /// The guests of the lanes `Urgent` and `Known` that had a turn since one of the lane `Fresh` had one.
+    before_stranger: u32,
+    /// Whether the last of them was an urgent one.
+    urgent_was_last: bool,
 }
 
 /// One lane. Its tenants take turns: the one that has used the least processor time in it goes next.
@@ -142,7 +145,7 @@ impl LaneQueue {
 
 impl Default for Queues {
     fn default() -> Self {
-        Self { lanes: Default::default(), used_served: Instant::now(), known_served: 0 }
+        Self { lanes: Default::default(), used_served: Instant::now(), before_stranger: 0, urgent_was_last: false }
     }
 }
 
@@ -154,7 +157,7 @@ impl Queues {
 
     /// Returns `lane`, or another one for a guest that would wait there too long.
     pub(super) fn uncrowded(&self, lane: Lane) -> Lane {
-        if lane == Lane::Used && self.lanes[Lane::Used as usize].waiting >= CROWD { Lane::Spent } else { lane }
+        if lane == Lane::Used && self.lanes[lane as usize].waiting >= CROWD { Lane::Spent } else { lane }
     }
 
     /// Puts a guest in `lane`.
@@ -163,35 +166,48 @@ impl Queues {
     }
 
     /// Takes the next guest for threads of this kind, and returns it with its lane.
+    ///
+    /// Guests that must end go first. Where a thousand of them come within a second, ending them takes the faster threads
+    /// all of that time. So they take turns with guests that are known to be short, whose turns are shorter still, and
+    /// others wait for a bounded number of both.
     pub(super) fn pop(&mut self, class: ThreadClass) -> Option<(Job, Lane)> {
-        if class == ThreadClass::Fast
-            && self.lanes[Lane::Urgent as usize].waiting == 0
-            && self.lanes[Lane::Used as usize].waiting > 0
-            && self.used_served.elapsed() > PATIENCE
-        {
-            return self.take(Lane::Used);
-        }
-        if class == ThreadClass::Fast
-            && self.lanes[Lane::Urgent as usize].waiting == 0
-            && self.lanes[Lane::Fresh as usize].waiting > 0
-            && self.known_served >= BEFORE_STRANGER
-        {
-            return self.take(Lane::Fresh);
+        if class == ThreadClass::Fast {
+            if self.waits(Lane::Used) && self.used_served.elapsed() > PATIENCE {
+                return self.take(Lane::Used);
+            }
+            if self.waits(Lane::Fresh) && self.before_stranger >= BEFORE_STRANGER {
+                return self.take(Lane::Fresh);
+            }
+            if self.waits(Lane::Known) && self.urgent_was_last {
+                return self.take(Lane::Known);
+            }
         }
         class.lanes().iter().find_map(|lane| self.take(*lane))
     }
 
+    fn waits(&self, lane: Lane) -> bool {
+        self.lanes[lane as usize].waiting > 0
+    }
+
+    /// Returns the number of guests that must end and wait for a turn to do so.
+    pub(super) fn must_end(&self) -> usize {
+        self.lanes[Lane::Urgent as usize].waiting
+    }
+
     fn take(&mut self, lane: Lane) -> Option<(Job, Lane)> {
-        if self.lanes[lane as usize].waiting == 0 {
+        if !self.waits(lane) {
             return None;
         }
         let job = self.lanes[lane as usize].pop()?;
         job.metadata().taken();
         match lane {
             Lane::Used => self.used_served = Instant::now(),
-            Lane::Known => self.known_served += 1,
-            Lane::Fresh => self.known_served = 0,
-            Lane::Spent | Lane::Urgent => {}
+            Lane::Known | Lane::Urgent => {
+                self.before_stranger = self.before_stranger.saturating_add(1);
+                self.urgent_was_last = lane == Lane::Urgent;
+            }
+            Lane::Fresh => self.before_stranger = 0,
+            Lane::Spent => {}
         }
         Some((job, lane))
     }
@@ -291,8 +307,8 @@ mod tests {
 
     #[test]
     fn guests_of_tasks_that_are_known_to_be_short_go_before_strangers() {
-        let short = || guest_that("default", 0, LONG, Expected::Takes(Duration::from_micros(200)));
-        let long = guest_that("default", 0, LONG, Expected::Takes(Duration::from_secs(1)));
+        let short = || guest_that("default", 0, LONG, Expected::Short);
+        let long = guest_that("default", 0, LONG, Expected::Long);
         let (mut queues, turns) = queued([guest(0, LONG), long, short(), short()]);
 
         assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [2, 3, 0, 1]);
@@ -300,7 +316,7 @@ mod tests {
 
     #[test]
     fn strangers_wait_for_a_bounded_number_of_guests_that_are_known_to_be_short() {
-        let short = || guest_that("default", 0, LONG, Expected::Takes(Duration::from_micros(200)));
+        let short = || guest_that("default", 0, LONG, Expected::Short);
         let known = (0..7).map(|_| short());
         let (mut queues, turns) = queued([guest(0, LONG), guest(0, LONG)].into_iter().chain(known));
 
@@ -310,7 +326,7 @@ mod tests {
     #[test]
     fn a_tenant_with_short_tasks_is_not_delayed_by_a_thousand_new_tenants() {
         let strangers = (0..1000).map(|n| guest_of(&format!("t{n}"), 0, LONG));
-        let short = guest_that("short", 0, LONG, Expected::Takes(Duration::from_micros(200)));
+        let short = guest_that("short", 0, LONG, Expected::Short);
         let (mut queues, turns) = queued(strangers.chain([short]));
         queues.charge(Lane::Known, &Name::new("short").unwrap(), Duration::from_millis(1));
 
