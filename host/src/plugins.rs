@@ -17,7 +17,7 @@ pub mod separation;
 mod settling;
 mod sink;
 mod source;
-mod watching;
+pub(crate) mod watching;
 
 pub use registry::{Ready, Registry};
 

@@ -27,7 +27,8 @@ use crate::ops::Ops;
 use crate::plugins::Registry;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::{Shared, Sharing};
-use crate::plugins::separation::Separation;
+use crate::plugins::separation::{Places, Separation};
+use crate::plugins::watching::SharedWatcher;
 use sexton_domain::schedule::IMPLAUSIBLE;
 use sexton_domain::task::Name;
 use sexton_domain::tenant::Tenants;
@@ -57,6 +58,10 @@ pub(super) struct Parts {
     pub(super) runtime: Arc<Runtime>,
     plugins: Arc<Registry>,
     lock_waits: Arc<LockWaits>,
+    /// The places that the plugin directories lead to.
+    places: Arc<Places>,
+    /// Watches the plugin directories.
+    watcher: Arc<SharedWatcher>,
     pub(super) tenants: Arc<Tenants>,
     pub(super) budgets: Arc<Budgets>,
     pub(super) summary: Arc<Summary>,
@@ -128,6 +133,8 @@ impl Parts {
             found_ahead,
             runtime,
             plugins,
+            places: Places::beside(config.host.var.clone()),
+            watcher: Arc::default(),
             lock_waits,
             tenants,
             budgets: Arc::clone(&ops.budgets),
@@ -143,15 +150,12 @@ impl Parts {
 
     /// Returns the plugin directory of each tenant.
     pub(super) fn directories(&self, config: &Config) -> anyhow::Result<Vec<Directory>> {
-        let all = config.directories();
-        all.iter().map(|(tenant, path)| self.directory(config, tenant, path)).collect()
+        config.directories().iter().map(|(tenant, path)| self.directory(config, tenant, path)).collect()
     }
 
     pub(super) fn directory(&self, config: &Config, tenant: &Name, path: &Path) -> anyhow::Result<Directory> {
-        let all = config.directories();
-        let others = all.into_iter().filter(|(other, _)| other != tenant).map(|(_, path)| path).collect();
         let may_lie_in_var = *tenant == Name::default_tenant();
-        let apart = Separation { var: config.host.var.clone(), may_lie_in_var, others };
+        let apart = Separation { places: Arc::clone(&self.places), tenant: tenant.clone(), may_lie_in_var };
         Directory::open(
             tenant.clone(),
             path,
@@ -160,7 +164,7 @@ impl Parts {
             Arc::clone(&self.clock),
             config.runtime.max_component,
         )
-        .map(|directory| directory.apart_from(apart))
+        .map(|directory| directory.apart_from(apart).watched_by(Arc::clone(&self.watcher)))
         .with_context(|| format!("cannot use the plugin directory `{}`", path.display()))
     }
 

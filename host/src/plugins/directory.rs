@@ -25,7 +25,7 @@ use crate::plugins::separation::Separation;
 use crate::plugins::settling::{SETTLE, Settling};
 use crate::plugins::sink::Sink;
 use crate::plugins::source::{Defined, Files, Listing, QUIET, Rejected, Source, list};
-use crate::plugins::watching::Watching;
+use crate::plugins::watching::{SharedWatcher, Watching};
 use sexton_domain::lengths;
 use sexton_domain::task::Name;
 use sexton_domain::time::{Clock, Timestamp};
@@ -54,6 +54,7 @@ pub struct Directory {
     /// Held by code that changes more than one file in the directory, so that the changes are seen together.
     pub(super) still: Arc<Mutex<()>>,
     apart: Option<Separation>,
+    watcher: Arc<SharedWatcher>,
     clock: Arc<dyn Clock>,
     seen: BTreeMap<String, Files>,
     settling: Settling,
@@ -101,6 +102,12 @@ impl Directory {
         Ok(Self::of(source, Sink::Use(registry), Arc::clone(&self.clock), Duration::ZERO))
     }
 
+    /// Has the directory watched together with others.
+    #[must_use]
+    pub(crate) fn watched_by(self, watcher: Arc<SharedWatcher>) -> Self {
+        Self { watcher, ..self }
+    }
+
     /// Keeps the directory apart from others: it is not used while its path leads to one of them.
     #[must_use]
     pub fn apart_from(self, apart: Separation) -> Self {
@@ -115,6 +122,7 @@ impl Directory {
             sink,
             still: Arc::default(),
             apart: None,
+            watcher: Arc::default(),
             clock,
             seen: BTreeMap::new(),
             settling: Settling::after(settle),
@@ -131,7 +139,7 @@ impl Directory {
     /// Loads all plugins and then every change, until `over` is set. A change of `rescan` causes a look at once, and
     /// another try of quarantined plugins.
     pub async fn run(mut self, mut rescan: watch::Receiver<u64>, mut over: watch::Receiver<bool>) {
-        let (watching, mut hints) = Watching::of(self.source.directory.clone());
+        let (watching, mut hints) = Watching::of(self.source.directory.clone(), Arc::clone(&self.watcher));
         let mut watching = Some(watching);
         if let Sink::Use(registry) = &self.sink {
             // These plugins were loaded by an earlier run of this loop. The first look finds out which were removed

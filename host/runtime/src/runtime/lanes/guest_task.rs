@@ -1,13 +1,15 @@
 //! Keeps what the lanes know of one guest, and what its future tells them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::attempt::{Lane, RunHandle};
 use crate::cpu_time;
 use sexton_domain::lengths::nanos;
 use sexton_domain::task::Name;
+
+use super::super::guest::TYPICAL_SLICE;
 
 /// Turns of computing after which a guest is no longer fresh, not counting its current turn. Only the first turns of
 /// each spinning guest go before guests that have just come.
@@ -64,6 +66,8 @@ pub(in crate::runtime) struct GuestTask {
     ticked: AtomicBool,
     /// Whether the guest is in the host because its slice of fuel is used up.
     slice_end: AtomicBool,
+    /// The slices of fuel that it has used up.
+    slices: AtomicU32,
     /// Processor time that the guest itself had used when its fuel was last known exactly, in nanoseconds.
     known: AtomicU64,
     /// The number of its yields so far.
@@ -95,6 +99,7 @@ impl GuestTask {
             yielded: AtomicBool::new(false),
             ticked: AtomicBool::new(false),
             slice_end: AtomicBool::new(false),
+            slices: AtomicU32::new(0),
             known: AtomicU64::new(0),
             yields: AtomicU64::new(0),
             ending: AtomicBool::new(false),
@@ -184,6 +189,7 @@ impl GuestTask {
     /// Notes that the guest enters the host because its slice of fuel is used up.
     pub(in crate::runtime) fn slice_ends(&self) {
         self.slice_end.store(true, Ordering::Relaxed);
+        self.slices.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that the guest enters the host for another reason.
@@ -266,15 +272,18 @@ impl GuestTask {
         &self.tenant
     }
 
-    /// Returns whether the guest has had fewer turns of computing than `turns`, and short ones.
+    /// Returns whether the guest has had fewer turns of computing than `turns`, and short ones. A turn that the ticker cut
+    /// because the system had no processor for the thread does not count, because the guest has used next to nothing.
     fn is_within(&self, turns: u32) -> bool {
-        self.yields() < u64::from(turns) && self.used() < LONG_TURN * turns
+        let used = self.used();
+        let few = self.yields() < u64::from(turns) || used < TYPICAL_SLICE * turns;
+        few && self.slices.load(Ordering::Relaxed) < turns && used < LONG_TURN * turns
     }
 
     /// Returns whether the guest waited in a host call before its first slice was used up, and goes on now. It mostly ends
     /// soon, and others may wait for a lock that it holds.
     fn has_waited_soon(&self) -> bool {
-        !self.is_new() && !self.yielded() && self.yields() == 0 && self.used() < LONG_TURN
+        !self.is_new() && !self.yielded() && self.is_within(FRESH)
     }
 
     /// Returns the lane for the guest.
@@ -325,6 +334,30 @@ mod tests {
 
     fn us(us: u64) -> Duration {
         Duration::from_micros(us)
+    }
+
+    #[test]
+    fn a_guest_whose_turns_were_cut_before_it_used_anything_keeps_its_lane() {
+        let Taken(turn, _) = Taken::new();
+        turn.has_used(us(40));
+        turn.yields_seen(3);
+        turn.queued_by(true);
+        assert_eq!(turn.choose_lane(), Lane::Fresh);
+
+        turn.slice_ends();
+        assert_eq!(turn.choose_lane(), Lane::Used);
+    }
+
+    #[test]
+    fn a_guest_that_waited_before_its_first_slice_was_used_up_goes_before_strangers() {
+        let Taken(turn, _) = Taken::new();
+        assert_eq!(turn.choose_lane(), Lane::Fresh);
+
+        turn.has_used(us(40));
+        turn.queued_by(false);
+        assert_eq!(turn.choose_lane(), Lane::Known);
+        turn.slice_ends();
+        assert_eq!(turn.choose_lane(), Lane::Used);
     }
 
     struct Taken(GuestTask, Instant);

@@ -324,6 +324,16 @@ mod tests {
     }
 
     #[test]
+    fn guests_that_must_end_take_turns_with_those_that_are_known_to_be_short() {
+        let urgent = || guest(1, Duration::ZERO);
+        let short = || guest_that("default", 0, LONG, Expected::Short);
+        let (mut queues, turns) = queued([urgent(), urgent(), urgent(), urgent(), short(), short(), guest(0, LONG)]);
+
+        assert_eq!(queues.must_end(), 4);
+        assert_eq!(order(&mut queues, ThreadClass::Fast, &turns), [0, 4, 1, 6, 5, 2, 3]);
+    }
+
+    #[test]
     fn a_tenant_with_short_tasks_is_not_delayed_by_a_thousand_new_tenants() {
         let strangers = (0..1000).map(|n| guest_of(&format!("t{n}"), 0, LONG));
         let short = guest_that("short", 0, LONG, Expected::Short);
