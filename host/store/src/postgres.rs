@@ -21,6 +21,7 @@ mod contract;
 mod counter_changes;
 mod day;
 mod errors;
+mod events;
 mod extend;
 mod finish;
 mod history;
@@ -170,6 +171,7 @@ impl PostgresStore {
             hints,
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            recording: AtomicBool::new(false),
         });
         let first = i16::try_from(opened.rem_euclid(HOST_SHARDS)).unwrap_or(0) * LANE_SHARDS;
         Ok(Arc::new(Self {

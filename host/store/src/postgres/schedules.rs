@@ -96,7 +96,10 @@ pub(super) async fn update_memory(tx: &mut Tx, remember: &UpdateMemory) -> Step<
     row.memory = Some(to.into_owned());
     let pause = remember.pause.as_deref().map(|why| text(why).into_owned());
     let remember = UpdateMemory { pause, ..remember.clone() };
-    tx.hints.changes |= pausing::update_memory(&remember, &mut row.cursor, &mut row.paused);
+    if pausing::update_memory(&remember, &mut row.cursor, &mut row.paused) {
+        tx.events.tell(NewEvent::of_task(EventKind::TaskPaused, remember.now, &remember.task));
+        tx.hints.changes = true;
+    }
     tasks::write(tx, &row).await?;
     Ok(true)
 }

@@ -87,6 +87,9 @@ pub(super) fn update_memory(w: &mut Writing, remember: &UpdateMemory) -> bool {
     }
     let row = w.ledger.change(id);
     row.memory = Some(remember.to.clone());
-    w.hints.changes |= pausing::update_memory(remember, &mut row.cursor, &mut row.paused);
+    if pausing::update_memory(remember, &mut row.cursor, &mut row.paused) {
+        w.events.tell(NewEvent::of_task(EventKind::TaskPaused, remember.now, &remember.task));
+        w.hints.changes = true;
+    }
     true
 }
