@@ -8,7 +8,7 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Tasks and runs",
         &[
-            "tasks", "chains", "runs", "show", "logs", "result", "trigger", "rerun", "kill", "release", "pause",
+            "tasks", "chains", "runs", "show", "logs", "events", "result", "trigger", "rerun", "kill", "release", "pause",
             "resume",
         ],
     ),

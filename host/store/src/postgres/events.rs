@@ -49,7 +49,7 @@ impl Events for PostgresStore {
     async fn prune_events(&self, keep: EventRetention, now: Timestamp) -> Result<u64> {
         self.number_events().await?;
         match read!(self, |tx| has_surplus(tx, keep, now))? {
-            true => act!(self.acts, [], |tx| prune(tx, keep, now)),
+            true => act!(self.numbering, [], |tx| prune(tx, keep, now)),
             false => Ok(0),
         }
     }
@@ -63,7 +63,7 @@ impl PostgresStore {
     /// Gives ids to all events that are there and have none.
     async fn number_events(&self) -> Result<()> {
         while read!(self, |tx| has_new(tx))? {
-            if act!(self.acts, [], |tx| number_new(tx))? < NUMBERED {
+            if act!(self.numbering, [], |tx| number_new(tx))? < NUMBERED {
                 break;
             }
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 
 use crate::codes::WAITING;
+use crate::events::EventKind;
+use crate::rules::events::NewEvent;
 use crate::rules::pausing;
 use crate::{AwaitedRunState, RunKey, TaskState, TriggerState, UpdateMemory};
 use sexton_domain::run::RunId;
