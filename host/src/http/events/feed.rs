@@ -132,7 +132,7 @@ impl Feed {
             rests(Some(MOST));
             if !more {
                 // A hint that does not come is replaced by the time.
-                drop(timeout(MOST, told).await);
+                let _ = timeout(MOST, told).await;
             }
             sleep_until(looked + LEAST).await;
         }
