@@ -179,8 +179,9 @@ pub struct RetentionLimits {
 /// The events that are kept for readers: each tells one change of a run, a task, a schedule, a plugin or a host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Events {
-    /// The number of latest events, 0 to 10,000,000; 0 records none, and costs nothing. Each takes about 100 bytes. With too
-    /// few, a reader that was away for a moment has missed some. Hosts of one store have the same number. Default: 100,000.
+    /// The number of latest events, 0 to 10,000,000; 0 records none, and costs nothing. Each takes about 100 bytes. With
+    /// too few, a reader that was away for a moment has missed some. Hosts of one store have the same number. Default:
+    /// 100,000.
     pub keep: u64,
     /// The age up to which they are kept, 1 min to 30 days. Default: 1 day.
     pub age: Duration,

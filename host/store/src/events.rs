@@ -1,4 +1,5 @@
-//! Defines events: each tells one change of a run, a task, a schedule, a plugin or a host, for readers that follow them.
+//! Defines events: each tells one change of a run, a task, a schedule, a plugin or a host, for readers that follow
+//! them.
 //!
 //! The transaction that makes a change writes its event, too, so that there is one exactly if the change is there. Ids
 //! grow in the order in which readers see the events: an event that is committed later never has a lower id than one
@@ -185,8 +186,8 @@ pub trait Events: Send + Sync {
     /// Returns whether this host's changes are recorded.
     fn records_events(&self) -> bool;
 
-    /// Returns the next events after the id `after` that `filter` selects, at most `limit`. 0 stands for the first event
-    /// that is kept. Looks at a bounded number of events; [`EventPage::more`] tells whether to ask again.
+    /// Returns the next events after the id `after` that `filter` selects, at most `limit`. 0 stands for the first
+    /// event that is kept. Looks at a bounded number of events; [`EventPage::more`] tells whether to ask again.
     async fn events(&self, after: u64, filter: EventFilter, limit: usize) -> Result<EventPage>;
 
     /// Returns the id of the newest event; 0 if there was none.

@@ -60,8 +60,8 @@ impl Format {
         }
     }
 
-    /// Writes a sign of life. A client of server-sent events learns the id after which it would go on, also if its filter
-    /// has selected nothing for long.
+    /// Writes a sign of life. A client of server-sent events learns the id after which it would go on, also if its
+    /// filter has selected nothing for long.
     pub(super) fn heartbeat(self, after: u64) -> String {
         match self {
             Self::Sse => format!(": heartbeat\nid: {after}\n\n"),

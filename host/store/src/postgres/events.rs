@@ -1,8 +1,8 @@
 //! Numbers events, reads them, and deletes old ones. Each transaction writes its own with its commit (`tx`).
 //!
-//! A row has no ids when it is written, because ids that were drawn before a commit become visible out of order: a reader
-//! would skip a transaction that commits late. Readers number the rows that they see, in a transaction that holds the row
-//! of `event_ids`, so that no writer waits for another.
+//! A row has no ids when it is written, because ids that were drawn before a commit become visible out of order: a
+//! reader would skip a transaction that commits late. Readers number the rows that they see, in a transaction that
+//! holds the row of `event_ids`, so that no writer waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,8 +75,8 @@ async fn has_new(tx: &Tx) -> Step<bool> {
     Ok(tx.query_one("SELECT EXISTS (SELECT FROM events WHERE last_id IS NULL)", &[]).await?.get(0))
 }
 
-/// Numbers the first rows that have no ids. The row of `event_ids` is locked by the statement before it, so that this one
-/// sees what the last transaction has numbered.
+/// Numbers the first rows that have no ids. The row of `event_ids` is locked by the statement before it, so that this
+/// one sees what the last transaction has numbered.
 const NUMBER: &str = formatcp!(
     "WITH fresh AS (SELECT place, lines FROM events WHERE last_id IS NULL ORDER BY place LIMIT {NUMBERED}), \
      summed AS (SELECT place, sum(lines) OVER (ORDER BY place) AS up_to FROM fresh), \
@@ -114,8 +114,8 @@ async fn look(tx: &Tx, after: u64) -> Step<(u64, Vec<rules::Row>)> {
     Ok((newest, each.collect()))
 }
 
-/// Selects the rows to delete among the oldest. The parameters are the instant before which rows are too old, the number of
-/// events to keep, and the number of rows to look at.
+/// Selects the rows to delete among the oldest. The parameters are the instant before which rows are too old, the
+/// number of events to keep, and the number of rows to look at.
 const SURPLUS: &str = "SELECT o.place FROM (SELECT place, told_at, last_id FROM events WHERE last_id IS NOT NULL \
      ORDER BY last_id LIMIT $3) o, event_ids i WHERE o.told_at < $1 OR o.last_id <= i.newest - $2";
 

@@ -1,7 +1,7 @@
 //! Decides which event tells a change, and how rows hold events.
 //!
-//! All events of a transaction are in one row: writing a row costs more than the text of an event. The text has a line for
-//! each event, with its fields between tabs. It is no JSON, which only the API has.
+//! All events of a transaction are in one row: writing a row costs more than the text of an event. The text has a line
+//! for each event, with its fields between tabs. It is no JSON, which only the API has.
 
 use std::fmt::Write as _;
 
@@ -225,7 +225,8 @@ impl Row {
     }
 }
 
-/// Makes a page of the first [`ROWS`] rows that end after the id `after`. `newest` is the newest id, read before the rows.
+/// Makes a page of the first [`ROWS`] rows that end after the id `after`. `newest` is the newest id, read before the
+/// rows.
 pub(crate) fn page(after: u64, newest: u64, rows: &[Row], filter: &EventFilter, limit: usize) -> EventPage {
     let lost = match rows.first() {
         Some(first) => first.before() > after,

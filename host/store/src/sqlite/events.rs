@@ -57,8 +57,8 @@ fn rows(conn: &Connection, after: u64) -> rusqlite::Result<Vec<Row>> {
         .collect()
 }
 
-/// Selects the rows to delete among the oldest. The newest row stays, because it has the newest id. The parameters are the
-/// instant and the id up to which rows are too old, and the number of rows to look at.
+/// Selects the rows to delete among the oldest. The newest row stays, because it has the newest id. The parameters are
+/// the instant and the id up to which rows are too old, and the number of rows to look at.
 const SURPLUS: &str = "SELECT last_id FROM (SELECT last_id, told_at FROM events ORDER BY last_id LIMIT ?3) \
      WHERE (told_at < ?1 OR last_id <= ?2) AND last_id < (SELECT max(last_id) FROM events)";
 
