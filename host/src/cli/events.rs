@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn messages_signs_of_life_and_notices_are_read() {
-        let text = ": heartbeat\nid: 4\n\nid: 5\ndata: {\"a\": 1}\n\nid: 9\nevent: reset\ndata: {}\n\nid: 10\ndata: cut";
+        let text =
+            ": heartbeat\nid: 4\n\nid: 5\ndata: {\"a\": 1}\n\nid: 9\nevent: reset\ndata: {}\n\nid: 10\ndata: cut";
         let mut lines = text.as_bytes();
         let mut next = || next_message(&mut lines).unwrap();
         let message = |id, about: &str, data: &str| Message { id: Some(id), about: about.into(), data: data.into() };

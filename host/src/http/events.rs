@@ -87,8 +87,11 @@ fn kinds(text: Option<&str>) -> ApiResult<Vec<EventKind>> {
         let named = EventKind::named(word);
         if named.is_empty() {
             let known = EventKind::ALL.map(EventKind::as_str).join(", ");
-            return Err(ApiError::bad("bad-query", format!("`kind`: `{word}` is no kind of event; the kinds are {known}"))
-                .hint("a word before the dot, such as `run`, names all kinds that begin with it"));
+            return Err(ApiError::bad(
+                "bad-query",
+                format!("`kind`: `{word}` is no kind of event; the kinds are {known}"),
+            )
+            .hint("a word before the dot, such as `run`, names all kinds that begin with it"));
         }
         kinds.extend(named);
     }

@@ -23,7 +23,8 @@ pub(super) struct HintSet {
 
 impl HintSet {
     /// Wakes all waiters.
-    pub(super) const ALL: Self = Self { runs: true, locks: true, changes: true, schedules: true, plugins: true, events: true };
+    pub(super) const ALL: Self =
+        Self { runs: true, locks: true, changes: true, schedules: true, plugins: true, events: true };
 }
 
 /// Holds the waiters in this process.

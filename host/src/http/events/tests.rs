@@ -102,7 +102,10 @@ async fn a_stream_has_the_events_of_a_run_as_they_happen() {
     let message = stream.next().await.expect("an event");
     assert!(message.starts_with("id: 1\ndata: {"), "{message}");
     let started = stream.data().await;
-    assert_eq!((&started["kind"], &started["run"], &started["host"]), (&json!("run.started"), &json!(run.0), &json!("box")));
+    assert_eq!(
+        (&started["kind"], &started["run"], &started["host"]),
+        (&json!("run.started"), &json!(run.0), &json!("box"))
+    );
     let finished = stream.data().await;
     let expected = json!({
         "id": 3, "kind": "run.finished", "at": NOW, "tenant": "default", "task": "hello", "run": run.0, "attempt": 1,
@@ -227,7 +230,11 @@ async fn streams_take_no_more_slots_than_requests_that_wait_may() {
 async fn a_wrong_question_and_a_host_without_events_are_refused() {
     let rig = recording();
     for wrong in ["kind=run.vanished", "after=-1", "format=xml", "task=A", "since=1"] {
-        assert_eq!(open_with(&rig, &format!("/v1/events?{wrong}"), &[]).await.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert_eq!(
+            open_with(&rig, &format!("/v1/events?{wrong}"), &[]).await.status,
+            StatusCode::BAD_REQUEST,
+            "{wrong}"
+        );
     }
     let wrong = open_with(&rig, "/v1/events", &[("last-event-id", "x")]).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);

@@ -63,7 +63,10 @@ pub(crate) async fn the_life_of_a_run_is_told_in_its_order(store: Tested) {
     ];
     assert_eq!(seen, expected);
     for event in &told {
-        assert_eq!((event.run, event.task.clone(), event.tenant.clone()), (Some(first.run), Some(name("a")), Some(Name::default_tenant())));
+        assert_eq!(
+            (event.run, event.task.clone(), event.tenant.clone()),
+            (Some(first.run), Some(name("a")), Some(Name::default_tenant()))
+        );
     }
     assert_eq!(told[1].host.as_deref(), Some("one"));
     assert_eq!((told[0].at, told[3].at), (at(0), at(6)));
@@ -112,7 +115,9 @@ pub(crate) async fn pauses_are_told_once(store: Tested) {
 
     let seen: Vec<_> = told
         .iter()
-        .map(|event| (event.kind.as_str(), event.tenant.as_ref().map(Name::as_str), event.task.as_ref().map(Name::as_str)))
+        .map(|event| {
+            (event.kind.as_str(), event.tenant.as_ref().map(Name::as_str), event.task.as_ref().map(Name::as_str))
+        })
         .collect();
     let both = |tenant, task| [("task.paused", tenant, task), ("task.resumed", tenant, task)];
     let expected = [both(Some("default"), Some("a")), both(Some("crowd"), None), both(None, None)].concat();

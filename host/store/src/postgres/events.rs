@@ -106,11 +106,8 @@ async fn look(tx: &Tx, after: u64) -> Step<(u64, Vec<rules::Row>)> {
     let sql = "SELECT last_id, lines::bigint, body FROM events WHERE last_id > $1 ORDER BY last_id LIMIT $2";
     let rows = tx.pipeline(&[(NEWEST, &[]), (sql, &[&after, &ROWS])]).await?;
     let newest = rows[0].first().map_or(0, |row| number(row, 0));
-    let each = rows[1].iter().map(|row| rules::Row {
-        last_id: number(row, 0),
-        lines: number(row, 1),
-        body: row.get(2),
-    });
+    let each =
+        rows[1].iter().map(|row| rules::Row { last_id: number(row, 0), lines: number(row, 1), body: row.get(2) });
     Ok((newest, each.collect()))
 }
 

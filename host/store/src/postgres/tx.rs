@@ -22,7 +22,8 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(super) type Ask<'a> = (&'a str, Params<'a>);
 
 /// Writes the events of a transaction. A reader numbers the rows.
-const TELL: &str = "INSERT INTO events (lines, told_at, body) SELECT * FROM unnest($1::int[], $2::bigint[], $3::text[])";
+const TELL: &str =
+    "INSERT INTO events (lines, told_at, body) SELECT * FROM unnest($1::int[], $2::bigint[], $3::text[])";
 
 /// The progress of a transaction, for a task that waits for it.
 #[derive(Debug, Default)]

@@ -56,18 +56,7 @@ pub(crate) struct NewEvent<'a> {
 
 impl<'a> NewEvent<'a> {
     fn of(kind: EventKind, at: Timestamp) -> Self {
-        Self {
-            kind,
-            at,
-            tenant: "",
-            task: "",
-            run: None,
-            attempt: 0,
-            state: "",
-            outcome: "",
-            host: "",
-            name: "",
-        }
+        Self { kind, at, tenant: "", task: "", run: None, attempt: 0, state: "", outcome: "", host: "", name: "" }
     }
 
     /// Creates an event about a task.

@@ -6,7 +6,6 @@ use super::*;
 use crate::Store as _;
 use crate::events::{EventFilter, Events as _};
 use crate::postgres::connect::Connector;
-use crate::runs::Runs as _;
 
 /// Opens the database for two hosts that record events.
 async fn recording(database: &Database) -> [Arc<PostgresStore>; 2] {
@@ -64,7 +63,8 @@ async fn a_transaction_that_commits_late_gets_later_ids_than_those_that_were_rea
     let database = Database::new().await;
     let [one, two] = recording(&database).await;
     let slow = Connector::new(&database.options()).unwrap().connect().await.unwrap();
-    let insert = "BEGIN; INSERT INTO events (lines, told_at, body) VALUES (1, 0, E'1\thost.left\t\t\t\t\t\t\tslow\t\n')";
+    let insert =
+        "BEGIN; INSERT INTO events (lines, told_at, body) VALUES (1, 0, E'1\thost.left\t\t\t\t\t\t\tslow\t\n')";
     slow.batch_execute(insert).await.unwrap();
     let run = enqueue(&one, vec![new("a")]).await[0];
     assert_eq!(told(&two, 0).await, [(1, Some(run))]);
