@@ -61,16 +61,15 @@ impl Stream {
     /// Returns the next message that is no sign of life; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         loop {
-            match self.text.split_once("\n\n") {
-                None if !self.more().await => return None,
-                None => {}
-                Some((message, rest)) => {
-                    let message = message.to_owned();
-                    self.text = rest.to_owned();
-                    if !message.starts_with(": heartbeat") {
-                        return Some(message);
-                    }
+            while let Some((message, rest)) = self.text.split_once("\n\n") {
+                let message = message.to_owned();
+                self.text = rest.to_owned();
+                if !message.starts_with(": heartbeat") {
+                    return Some(message);
                 }
+            }
+            if !self.more().await {
+                return None;
             }
         }
     }
