@@ -12,6 +12,7 @@ mod chains;
 mod check;
 mod client;
 mod error;
+mod events;
 mod hosts;
 mod lists;
 mod locks;
@@ -83,6 +84,7 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Locks(asks) => locks::locks(&asks.client(before)?, &asks.args, screen),
         Command::Show(asks) => run_view::show(&asks.client(before)?, &asks.args, screen),
         Command::Logs(asks) => logs::logs(&asks.client(before)?, &asks.args, screen),
+        Command::Events(asks) => events::events(&asks.client(before)?, &asks.args, screen),
         Command::Trigger(asks) => trigger::trigger(&asks.client(before)?, &asks.args, screen),
         Command::Rerun(asks) => trigger::rerun(&asks.client(before)?, &asks.args, screen),
         Command::Backfill(asks) => backfill::backfill(&asks.client(before)?, &asks.args, screen),

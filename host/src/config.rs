@@ -20,6 +20,7 @@ use sexton_domain::task::Name;
 use sexton_domain::tenant::{BacklogLimits, TenantLimits, Tenants, USUAL_TASKS};
 use sexton_runtime::runtime::{CompileLimits, Compiler, RuntimeConfig};
 use sexton_store::Retention;
+use sexton_store::events::EventRetention;
 use sexton_store::postgres::DatabaseUrl;
 use sexton_system::regular_file;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub machine: Machine,
     /// The amount of history that is kept.
     pub retention: RetentionLimits,
+    /// The events that are kept for readers.
+    pub events: Events,
     /// The guests' cache.
     pub cache: Cache,
     /// The bounds of runs that tasks enqueue and that have to wait.
@@ -171,6 +174,17 @@ pub struct RetentionLimits {
     /// The total size of inputs, outputs and logs up to which the latest runs are kept, 1 MiB to 1 TiB. Default: 256
     /// MiB.
     pub bytes: u64,
+}
+
+/// The events that are kept for readers: each tells one change of a run, a task, a schedule, a plugin or a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Events {
+    /// The number of latest events, 0 to 10,000,000; 0 records none, and costs nothing. Each takes about 100 bytes. With
+    /// too few, a reader that was away for a moment has missed some. Hosts of one store have the same number. Default:
+    /// 100,000.
+    pub keep: u64,
+    /// The age up to which they are kept, 1 min to 30 days. Default: 1 day.
+    pub age: Duration,
 }
 
 /// The guests' cache.
@@ -356,6 +370,11 @@ impl Config {
         }
     }
 
+    /// Returns which events the store keeps.
+    pub fn events(&self) -> EventRetention {
+        EventRetention { events: self.events.keep, age: self.events.age }
+    }
+
     /// Returns the configuration of the store's retention.
     pub fn retention(&self) -> Retention {
         Retention { runs: self.retention.runs, age: self.retention.age, bytes: self.retention.bytes }
@@ -437,6 +456,12 @@ impl Default for Machine {
 impl Default for RetentionLimits {
     fn default() -> Self {
         Self { runs: 1000, age: Duration::from_secs(30 * 24 * 3600), bytes: 256 << 20 }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { keep: 100_000, age: Duration::from_secs(24 * 3600) }
     }
 }
 

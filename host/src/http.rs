@@ -14,6 +14,7 @@ mod chains;
 mod connection_slots;
 mod cursor;
 mod error;
+mod events;
 mod extract;
 mod filter;
 mod guard;
@@ -44,6 +45,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 pub use api_state::{ApiState, HostInfo, LockWaits, MAX_BODY, NotUsed};
+pub use events::EventFeed;
 pub use serve::serve;
 pub use waiting::WaitSlots;
 
@@ -62,6 +64,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/plugins", get(host::plugins))
         .route("/v1/locks", get(host::locks))
         .route("/v1/live", get(live::list))
+        .route("/v1/events", get(events::follow))
         .route("/v1/locks/graph", get(lock_graph::graph))
         .route("/v1/tenants", get(host::tenants))
         .route("/v1/chains", get(chains::list))

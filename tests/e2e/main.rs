@@ -23,6 +23,7 @@ mod crash;
 mod descriptors;
 mod documents;
 mod ending;
+mod events;
 mod explain;
 mod frontpage;
 mod host_log;

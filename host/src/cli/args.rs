@@ -1,6 +1,7 @@
 //! Defines the commands and their arguments, as `--help` shows them.
 
 mod connection;
+mod events;
 mod help;
 mod hosts;
 mod lists;
@@ -18,6 +19,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use const_format::formatcp;
 
 pub(super) use connection::{DEFAULT_URL, HostCommand, ListArgs, TenantArgs, TenantCommand};
+pub(super) use events::EventsArgs;
 pub(super) use hosts::{
     CacheCommand, CacheGetArgs, CacheHistoryArgs, CacheListArgs, CacheRestoreArgs, CacheSetArgs, DrainArgs, LocksArgs,
 };
@@ -106,6 +108,10 @@ pub(super) enum Command {
     /// Print the log of a run, or of a task's latest run that has begun
     #[command(after_help = "Example: sexton logs -f hello")]
     Logs(TenantCommand<LogsArgs>),
+    /// Follow events of runs, tasks, schedules, plugins and hosts as they happen
+    #[command(after_help = "Example: sexton events --kind run.finished\n\
+                            Example: sexton events --task hello --after 0 --json")]
+    Events(TenantCommand<EventsArgs>),
     /// Make a run of a task
     #[command(after_help = formatcp!(
         "Example: sexton trigger hello --input '{{\"name\":\"Ada\"}}' --wait\n{}", super::error::OF_RUNS

@@ -1,6 +1,6 @@
 //! Decides which settings a running host takes over, and which need a restart.
 
-use super::{Cache, Config, Enqueued, Host, Http, Log, Machine, RetentionLimits, Runtime, Store, Tenant};
+use super::{Cache, Config, Enqueued, Events, Host, Http, Log, Machine, RetentionLimits, Runtime, Store, Tenant};
 use sexton_domain::task::Name;
 
 impl Config {
@@ -30,7 +30,7 @@ impl Config {
     /// Returns the keys with different values in `other`, such as `machine.poll`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         // The struct is destructured in full, so that no key is forgotten here.
-        let Self { host, http, store, runtime, machine, retention, cache, enqueued, log, tenants } = self;
+        let Self { host, http, store, runtime, machine, retention, events, cache, enqueued, log, tenants } = self;
         let mut found = Vec::new();
         let mut note = |key: &str, same: bool| found.extend((!same).then(|| key.to_owned()));
         let Host { name, labels, plugins, publish, var } = host;
@@ -65,6 +65,9 @@ impl Config {
         note("retention.runs", *runs == other.retention.runs);
         note("retention.age", *age == other.retention.age);
         note("retention.bytes", *bytes == other.retention.bytes);
+        let Events { keep, age } = events;
+        note("events.keep", *keep == other.events.keep);
+        note("events.age", *age == other.events.age);
         let Cache { quota } = cache;
         note("cache.quota", *quota == other.cache.quota);
         let Enqueued { task, tenant, horizon } = enqueued;

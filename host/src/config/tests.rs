@@ -45,6 +45,9 @@ suspect-after = 3
 runs = 5
 age = "1d"
 bytes = "1 GiB"
+[events]
+keep = 0
+age = "2h"
 [cache]
 quota = "1 MiB"
 [enqueued]
@@ -94,6 +97,7 @@ fn whole() -> Config {
             suspect_after: 3,
         },
         retention: RetentionLimits { runs: 5, age: Duration::from_secs(86_400), bytes: 1 << 30 },
+        events: Events { keep: 0, age: Duration::from_secs(7200) },
         cache: Cache { quota: 1 << 20 },
         enqueued: Enqueued { task: 1 << 20, tenant: 2 << 20, horizon: Duration::from_secs(30 * 86_400) },
         log: Log { format: LogFormat::Json, filter: "warn,sexton=debug".into() },
@@ -186,7 +190,7 @@ fn a_url_from_elsewhere_takes_the_place_of_the_files_and_has_no_file_beside_it()
 const WRONG: &[(&str, &str)] = &[
     (
         "[htp]\n",
-        "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, cache, enqueued, log, tenants",
+        "sexton.toml:1: unknown key `htp` at the top; did you mean `http`? known keys: host, http, store, runtime, machine, retention, events, cache, enqueued, log, tenants",
     ),
     ("[http]\nport = 80\n", "sexton.toml:2: unknown key `port` in [http]; known keys: listen"),
     (

@@ -12,7 +12,8 @@ use toml::Spanned;
 use super::kinds::{Bytes, Count, Kind, Of, Period, Scalar};
 use super::names::{HostName, Label, SchemaName};
 use super::{
-    Cache, Config, Enqueued, Host, Http, Log, LogFormat, Machine, RetentionLimits, Runtime, Store, Synchronous, Tenant,
+    Cache, Config, Enqueued, Events, Host, Http, Log, LogFormat, Machine, RetentionLimits, Runtime, Store, Synchronous,
+    Tenant,
 };
 use sexton_domain::task::Name;
 use sexton_store::postgres::DatabaseUrl;
@@ -67,6 +68,7 @@ section!(RetentionText => RetentionLimits {
     age: Period<{ 60 * SECOND }, { 3660 * DAY }>,
     bytes: Bytes<MIB, TIB>,
 });
+section!(EventsText => Events { keep: Count<0, 10_000_000>, age: Period<{ 60 * SECOND }, { 30 * DAY }> });
 section!(CacheText => Cache { quota: Bytes<1024, TIB> });
 section!(EnqueuedText => Enqueued {
     task: Bytes<1024, TIB>,
@@ -115,6 +117,7 @@ pub(super) struct ConfigText {
     runtime: RuntimeText,
     machine: MachineText,
     retention: RetentionText,
+    events: EventsText,
     cache: CacheText,
     enqueued: EnqueuedText,
     log: LogText,
@@ -135,6 +138,7 @@ impl ConfigText {
             runtime: self.runtime.into(),
             machine: self.machine.into(),
             retention: self.retention.into(),
+            events: self.events.into(),
             cache: self.cache.into(),
             enqueued: self.enqueued.into(),
             log: self.log.into(),

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use crate::config::Config;
-use crate::http::{ApiState, HostInfo, WaitSlots};
+use crate::http::{ApiState, EventFeed, HostInfo, WaitSlots};
 use crate::machine::budget::Budgets;
 use crate::machine::drain::HostDuty;
 use crate::machine::executor::Executor;
@@ -85,6 +85,7 @@ impl Parts {
         retention: watch::Receiver<Retention>,
     ) -> anyhow::Result<Self> {
         let store = store::open(config).await?;
+        store.record_events(config.events.keep > 0);
         let store_clock = StoreClock::of(&*store).await?.map(Arc::new);
         let clock: Arc<dyn Clock> = match &store_clock {
             Some(clock) => clock.clone(),
@@ -242,6 +243,7 @@ impl Parts {
             every: config.machine.lease / 3,
             suspect_after: config.machine.suspect_after(),
             retention: knobs.retention.subscribe(),
+            events: config.events(),
         }
     }
 
@@ -291,6 +293,7 @@ impl Parts {
             duty: Arc::clone(&self.duty),
             supervisor: Arc::clone(Supervisor::of_process()),
             waiting: WaitSlots::default(),
+            events: EventFeed::new(Arc::clone(&self.store)),
         })
     }
 }

@@ -16,6 +16,7 @@ use sexton_runtime::catalog::Catalog;
 use sexton_store::{LockWait, Store};
 use sexton_system::supervisor::Supervisor;
 
+use super::events::EventFeed;
 use super::waiting::WaitSlots;
 
 /// The most bytes of a request's body: an input, or a cache entry's value.
@@ -59,6 +60,8 @@ pub struct ApiState {
     pub supervisor: Arc<Supervisor>,
     /// The slots of requests that wait.
     pub waiting: WaitSlots,
+    /// Feeds events to those that follow them.
+    pub events: EventFeed,
 }
 
 impl ApiState {

@@ -9,6 +9,7 @@
 pub mod attempts;
 pub mod backfills;
 pub mod cache;
+pub mod events;
 pub mod following;
 pub mod grants;
 pub mod host;

@@ -49,7 +49,7 @@ use sexton_store::sqlite::{SqliteOptions, SqliteStore};
 use sexton_store::{ClaimRequest, LockKind, LockMode, LockName, LockTaken, LockWait};
 use sexton_system::supervisor::{Supervisor, guarded};
 
-use super::{ApiState, HostInfo, WaitSlots, router};
+use super::{ApiState, EventFeed, HostInfo, WaitSlots, router};
 
 /// The time of every rig: 2026-11-22T10:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
@@ -70,6 +70,7 @@ pub(crate) struct Rig {
     duty: Arc<HostDuty>,
     supervisor: Arc<Supervisor>,
     pub(crate) router: Router,
+    pub(crate) events: EventFeed,
     _dir: tempfile::TempDir,
 }
 
@@ -139,6 +140,7 @@ impl Rig {
         let (live, budgets, duty) = (ops.live.clone(), ops.budgets.clone(), ops.duty.clone());
         let pause = Arc::<HostPause>::default();
         let supervisor = Arc::<Supervisor>::default();
+        let events = EventFeed::new(store.clone());
         let state = ApiState {
             ops,
             store: store.clone(),
@@ -168,8 +170,10 @@ impl Rig {
             tenants,
             supervisor: supervisor.clone(),
             waiting: WaitSlots::of(WAITING),
+            events: events.clone(),
         };
-        Self { store, live, catalog, budgets, pause, duty, supervisor, router: router(Arc::new(state)), _dir: dir }
+        let router = router(Arc::new(state));
+        Self { store, live, catalog, budgets, pause, duty, supervisor, router, events, _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {

@@ -14,6 +14,7 @@ use sexton_domain::retry::RetryPolicy;
 use sexton_domain::run::Outcome;
 use sexton_domain::time::Clock;
 use sexton_runtime::catalog::Catalog;
+use sexton_store::events::EventRetention;
 use sexton_store::{Expired, Finish, LossPolicy, Retention, Store, StoreError};
 use sexton_system::supervisor::{rests, works};
 
@@ -48,6 +49,8 @@ pub struct Sweeper {
     pub suspect_after: Option<u32>,
     /// The history to keep.
     pub retention: watch::Receiver<Retention>,
+    /// The events to keep.
+    pub events: EventRetention,
 }
 
 impl Sweeper {
@@ -148,6 +151,9 @@ impl Sweeper {
     async fn prune(&self) -> sexton_store::Result<()> {
         works();
         self.store.forget_hosts(self.clock.now().minus(HOSTS_FOR)).await?;
+        while self.store.prune_events(self.events, self.clock.now()).await? > 0 {
+            works();
+        }
         loop {
             works();
             let retention = self.retention.borrow().clone();
@@ -202,6 +208,7 @@ mod tests {
                 every: LEASE,
                 suspect_after: Some(2),
                 retention: watch::channel(Retention { runs: 10, age: LEASE, bytes: 1 << 20 }).1,
+                events: EventRetention { events: 0, age: LEASE },
             };
             sweeper.catalog.replace(BTreeMap::from([(key.clone(), Arc::new(task))]));
             Self { sweeper, task: key, _place: place }

@@ -363,5 +363,6 @@ fn sweeper(config: &Config, ops: &Ops) -> Sweeper {
         every: config.machine.lease,
         suspect_after: config.machine.suspect_after(),
         retention: watch::Sender::new(config.retention()).subscribe(),
+        events: config.events(),
     }
 }

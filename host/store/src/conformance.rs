@@ -13,6 +13,7 @@ pub(crate) mod added;
 pub(crate) mod backfills;
 pub(crate) mod cache;
 pub(crate) mod claims;
+pub(crate) mod events;
 pub(crate) mod finishing;
 pub(crate) mod forcing;
 pub(crate) mod hints;
@@ -326,6 +327,20 @@ macro_rules! promises {
                 pruning_deletes_components_that_no_plugin_has
                 an_unused_component_is_kept_while_a_host_may_fetch_it
                 each_change_of_a_plugin_wakes_waiters
+            }
+            events {
+                a_store_records_events_only_after_it_was_told_to
+                the_life_of_a_run_is_told_in_its_order
+                an_end_that_is_refused_tells_nothing
+                runs_that_never_start_are_told
+                pauses_are_told_once
+                a_pause_by_failures_is_told_after_the_run_that_caused_it
+                added_schedules_are_told
+                published_plugins_and_hosts_are_told
+                reading_on_after_any_event_misses_and_repeats_none
+                a_filter_by_tenant_keeps_events_about_all_tenants
+                old_events_are_pruned_and_ids_go_on
+                a_reader_that_listens_before_it_looks_misses_no_event
             }
             hints {
                 a_waiter_that_listens_before_it_looks_misses_no_run

@@ -17,11 +17,14 @@ pub(super) struct HintSet {
     pub(super) schedules: bool,
     /// A plugin was published or withdrawn.
     pub(super) plugins: bool,
+    /// There are new events.
+    pub(super) events: bool,
 }
 
 impl HintSet {
     /// Wakes all waiters.
-    pub(super) const ALL: Self = Self { runs: true, locks: true, changes: true, schedules: true, plugins: true };
+    pub(super) const ALL: Self =
+        Self { runs: true, locks: true, changes: true, schedules: true, plugins: true, events: true };
 }
 
 /// Holds the waiters in this process.
@@ -31,6 +34,7 @@ pub(super) struct Hints {
     pub(super) locks: Arc<Notify>,
     pub(super) schedules: Arc<Notify>,
     pub(super) plugins: Arc<Notify>,
+    pub(super) events: Arc<Notify>,
     pub(super) changes: watch::Sender<u64>,
 }
 
@@ -48,6 +52,9 @@ impl Hints {
         }
         if hints.plugins {
             self.plugins.notify_waiters();
+        }
+        if hints.events {
+            self.events.notify_waiters();
         }
         if hints.changes {
             self.changes.send_modify(|count| *count += 1);

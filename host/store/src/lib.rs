@@ -19,6 +19,7 @@ mod codes;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod error;
+pub mod events;
 mod hints;
 pub mod history;
 pub mod hosts;
@@ -84,6 +85,7 @@ pub trait Store:
     + backlog::Backlog
     + backfills::Backfills
     + views::Views
+    + events::Events
     + Send
     + Sync
     + std::fmt::Debug

@@ -21,6 +21,7 @@ mod contract;
 mod counter_changes;
 mod day;
 mod errors;
+mod events;
 mod extend;
 mod finish;
 mod history;
@@ -94,6 +95,9 @@ pub struct PostgresStore {
     guests: Batcher<TxActions>,
     /// Extends claims and announces hosts, which must not wait behind anything.
     holding: Batcher<TxActions>,
+    /// Numbers events and deletes old ones, each in a transaction of its own: the row that it locks is in no order with
+    /// those of other work.
+    numbering: Batcher<TxActions>,
 }
 
 /// Reads with a connection of the pool, and once more if the failure is one that a second try may mend.
@@ -170,6 +174,7 @@ impl PostgresStore {
             hints,
             commits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            recording: AtomicBool::new(false),
         });
         let first = i16::try_from(opened.rem_euclid(HOST_SHARDS)).unwrap_or(0) * LANE_SHARDS;
         Ok(Arc::new(Self {
@@ -177,6 +182,7 @@ impl PostgresStore {
             claiming: Batcher::start(&shared, Claiming::default(), &[first + 1], 1),
             finishing: Batcher::start(&shared, Finishing::default(), &[first + 2], MOST),
             acts: Batcher::start(&shared, TxActions, &[first + 4], 64),
+            numbering: Batcher::start(&shared, TxActions, &[first + 3], 1),
             guests: Batcher::start(&shared, TxActions, &[first + 5, first + 6], 64),
             holding: Batcher::start(&shared, TxActions, &[first + 7], 8),
             shared,

@@ -7,6 +7,7 @@ pub(super) mod added;
 pub(super) mod backfills;
 pub(super) mod cache;
 pub(super) mod claims;
+pub(super) mod events;
 pub(super) mod finish;
 pub(super) mod latest;
 pub(super) mod lists;

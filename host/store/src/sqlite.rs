@@ -14,6 +14,7 @@ mod claims;
 mod contract;
 mod epoch;
 mod errors;
+mod events;
 mod finish;
 mod fit;
 mod forced;

@@ -8,8 +8,8 @@ pub(super) const GROUPS: &[(&str, &[&str])] = &[
     (
         "Tasks and runs",
         &[
-            "tasks", "chains", "runs", "show", "logs", "result", "trigger", "rerun", "kill", "release", "pause",
-            "resume",
+            "tasks", "chains", "runs", "show", "logs", "events", "result", "trigger", "rerun", "kill", "release",
+            "pause", "resume",
         ],
     ),
     ("Schedules", &["schedule", "backfill"]),

@@ -17,8 +17,10 @@ use crate::added::{
     ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::codes::RUNNING;
+use crate::events::EventKind;
 use crate::repairs::BroughtBack;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Move, Stored};
+use crate::rules::events::NewEvent;
 use crate::sql::schedules_of;
 use crate::{Result, StoreError};
 use sexton_domain::pause::PauseTarget;
@@ -235,6 +237,8 @@ async fn add(tx: &mut Tx, new: &AddSchedule) -> Step<Added> {
             ],
         )
         .await?;
+    let kind = if replaces { EventKind::ScheduleChanged } else { EventKind::ScheduleAdded };
+    tx.events.tell(NewEvent::of_named(kind, new.now, &new.key.tenant, &new.key.key));
     tx.hints.schedules = true;
     let info = info(&row)?;
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
@@ -287,6 +291,7 @@ async fn delete(
             &[&found.id, &next, &now.as_millis()],
         )
         .await?;
+        tx.events.tell(NewEvent::of_named(EventKind::ScheduleDeleted, now, &key.tenant, &key.key));
         tx.hints.schedules = true;
     }
     Ok(found.info)

@@ -10,6 +10,7 @@ use crate::Result;
 use crate::backfills::{Backfills, DueRuns, PIECE, TURN_MS, Turns};
 use crate::codes::WAITING;
 use crate::rules::backfills::Starting;
+use crate::rules::events::NewEvent;
 use crate::rules::runs::due_key;
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::task::TaskKey;
@@ -128,7 +129,8 @@ async fn due_runs(tx: &Tx, task: &TaskKey, instants: &[Timestamp]) -> Step<DueRu
 }
 
 async fn cancel(tx: &mut Tx, task: &TaskKey, why: &str, now: Timestamp) -> Step<u64> {
-    let Some(task) = tasks::find(tx, task).await? else { return Ok(0) };
+    let key = task;
+    let Some(task) = tasks::find(tx, key).await? else { return Ok(0) };
     tasks::lock(tx, &[task]).await?;
     let waits = tx
         .query(
@@ -152,12 +154,15 @@ async fn cancel(tx: &mut Tx, task: &TaskKey, why: &str, now: Timestamp) -> Step<
     tx.execute("UPDATE runs_live SET dedup = NULL WHERE id = ANY ($1)", &[&runs]).await?;
     let which = formatcp!("WHERE r.id = ANY ($1) AND r.state = {WAITING}");
     let called_off = moving(&ArchiveColumns::cancelled_unstarted("$3::bigint", "$2::text"), which, "");
-    let gone = tx.query(&format!("{called_off} SELECT bytes FROM gone"), &[&runs, &why, &now.as_millis()]).await?;
+    let gone = tx.query(&format!("{called_off} SELECT bytes, id FROM gone"), &[&runs, &why, &now.as_millis()]).await?;
     let mut tally = CounterChanges::default();
     let change = tally.of(task);
     change.leave(RunState::Waiting, gone.len());
     change.enter(RunState::Cancelled, gone.len());
     change.bytes += gone.iter().map(|row| row.get::<_, i64>(0)).sum::<i64>();
+    for row in &gone {
+        tx.events.tell(NewEvent::of_cancelled(now, key, RunId(row.get(1))));
+    }
     tally.write(tx).await?;
     tx.hints.changes = true;
     Ok(gone.len() as u64)

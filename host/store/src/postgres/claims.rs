@@ -23,7 +23,9 @@ use super::rows::{cause, instant, maybe_instant, small, task_key, to_int, to_sql
 use super::tasks::{STANDING_COLUMNS, pause, standing};
 use super::tx::{Ask, Tx};
 use crate::codes::{DEMAND, RUNNING, WAITING};
+use crate::events::EventKind;
 use crate::rules::claims::sooner;
+use crate::rules::events::NewEvent;
 use crate::{ClaimRequest, Claimed, LossPolicy, Result};
 use sexton_domain::run::{Claim, ClaimKey, RunId, RunState};
 use sexton_domain::supervision::Standing;
@@ -256,7 +258,11 @@ impl Claiming {
             change.leave(RunState::Waiting, 1);
             change.enter(RunState::Running, 1);
             change.begun(RunId(row.get(0)), request.now);
-            taken.insert(RunId(row.get(0)), claim(row, names[&task].clone())?);
+            let claim = claim(row, names[&task].clone())?;
+            let run = claim.key.run;
+            let started = NewEvent::of_run(EventKind::RunStarted, request.now, &claim.task, run, RunState::Running);
+            tx.events.tell(started.attempt(claim.key.attempt, &request.host));
+            taken.insert(run, claim);
         }
         tx.hints.changes |= !taken.is_empty();
         let sums = tally.columns(tx);

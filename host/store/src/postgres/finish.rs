@@ -82,6 +82,10 @@ impl Work for Finishing {
         for (place, consequence) in consequences(tx, &ended, &mut stands).await? {
             answers[place] = Ok(consequence);
         }
+        for (place, ended) in &ended {
+            let has_paused = answers[*place].as_ref().is_ok_and(|consequence| consequence.paused.is_some());
+            ended.tell(has_paused, &mut tx.events);
+        }
         loss::count(tx, &ended).await?;
         let ended: Vec<Ended<'_>> = ended.into_iter().map(|(_, ended)| ended).collect();
         written::rest(tx, &ended, &tally(&ended)).await?;

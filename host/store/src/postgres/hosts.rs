@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 
 use crate::Result;
 use crate::hosts::{Announced, Announcement, HostInfo, HostRecord, Hosts};
+use crate::rules::events::{NewEvent, of_announcement};
 use sexton_domain::time::Timestamp;
 
 use super::errors::Step;
@@ -67,6 +68,9 @@ async fn announce(tx: &mut Tx, announcement: &Announcement) -> Step<Announced> {
         (true, _) => loss::confirm(tx, &host.name).await?,
         (false, Some(_)) => loss::retract_deaths(tx, &host.name, host.instance, *now).await?,
         (false, None) => {}
+    }
+    if let Some(kind) = of_announcement(announcement).filter(|_| row.is_some()) {
+        tx.events.tell(NewEvent::of_host(kind, *now, &host.name));
     }
     Ok(match row {
         Some(row) => Announced { draining: row.get(0), replaced: false },

@@ -26,6 +26,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Least time between two notifications that only say that runs have changed: a viewer of a page sees no more.
 const CHANGES_EVERY: Duration = Duration::from_millis(50);
 
+/// The hints that only tell that something has changed.
+const UNHURRIED: HintSet =
+    HintSet { runs: false, locks: false, changes: true, schedules: false, plugins: false, events: true };
+
 /// Sends hints to other hosts, and receives theirs.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -151,8 +155,8 @@ impl Listening {
                     None => return CloseReason::Broken("the connection is closed".into()),
                 },
                 () = self.wake.notified() => {
-                    // A hint of changes alone is in no hurry, and waits for more of them.
-                    if self.pending.load(Ordering::Relaxed) == to_bits(HintSet { changes: true, ..HintSet::default() }) {
+                    // Hints of changes and events are in no hurry, and wait for more of them.
+                    if self.pending.load(Ordering::Relaxed) & !to_bits(UNHURRIED) == 0 {
                         tokio::time::sleep_until(last + CHANGES_EVERY).await;
                     }
                     last = tokio::time::Instant::now();
@@ -175,13 +179,13 @@ impl Listening {
 }
 
 fn to_bits(hints: HintSet) -> u8 {
-    let bits = [hints.runs, hints.locks, hints.changes, hints.schedules, hints.plugins];
+    let bits = [hints.runs, hints.locks, hints.changes, hints.schedules, hints.plugins, hints.events];
     bits.into_iter().rev().fold(0, |bits, bit| bits << 1 | u8::from(bit))
 }
 
 fn from_bits(bits: u8) -> HintSet {
     let bit = |place: u8| bits & (1 << place) != 0;
-    HintSet { runs: bit(0), locks: bit(1), changes: bit(2), schedules: bit(3), plugins: bit(4) }
+    HintSet { runs: bit(0), locks: bit(1), changes: bit(2), schedules: bit(3), plugins: bit(4), events: bit(5) }
 }
 
 #[cfg(test)]
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn hints_survive_their_way_through_bits() {
-        for bits in 0..32 {
+        for bits in 0..64 {
             assert_eq!(to_bits(from_bits(bits)), bits);
         }
         assert_eq!(from_bits(to_bits(HintSet::ALL)), HintSet::ALL);

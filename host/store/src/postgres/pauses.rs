@@ -7,7 +7,9 @@ use super::repairs;
 use super::rows::{maybe_instant, name, text};
 use super::tasks;
 use super::tx::Tx;
+use crate::events::EventKind;
 use crate::repairs::BroughtBack;
+use crate::rules::events::NewEvent;
 use crate::rules::pausing as rules;
 use sexton_domain::pause::{PauseTarget, Pauses};
 use sexton_domain::supervision::{Pause, Standing};
@@ -26,6 +28,7 @@ pub(super) async fn pause(tx: &mut Tx, target: &PauseTarget, why: Option<&str>, 
             if let Some(pause) = Pause::over(row.paused.as_ref(), why.as_deref(), now) {
                 row.paused = Some(pause);
                 tasks::write(tx, &row).await?;
+                tx.events.tell(NewEvent::of_pause(EventKind::TaskPaused, now, target));
                 tx.hints.changes = true;
             }
             return Ok(());
@@ -42,7 +45,10 @@ pub(super) async fn pause(tx: &mut Tx, target: &PauseTarget, why: Option<&str>, 
             &[&tenant, &now.as_millis(), &why],
         )
         .await?;
-    tx.hints.changes |= changed > 0;
+    if changed > 0 {
+        tx.events.tell(NewEvent::of_pause(EventKind::TaskPaused, now, target));
+        tx.hints.changes = true;
+    }
     Ok(())
 }
 
@@ -50,8 +56,8 @@ pub(super) async fn pause(tx: &mut Tx, target: &PauseTarget, why: Option<&str>, 
 pub(super) async fn resume(tx: &mut Tx, target: &PauseTarget, now: Timestamp) -> Step<()> {
     let was_ahead = match target {
         PauseTarget::Task(task) => resume_task(tx, task, now).await?,
-        PauseTarget::Tenant(tenant) => resume_many(tx, Some(tenant.as_str()), now).await?,
-        PauseTarget::All => resume_many(tx, None, now).await?,
+        PauseTarget::Tenant(tenant) => resume_many(tx, target, Some(tenant.as_str()), now).await?,
+        PauseTarget::All => resume_many(tx, target, None, now).await?,
     };
     if added::reset_all_of(tx, target, now).await? || was_ahead {
         repairs::bring_back(tx, BroughtBack::Of(target), now).await?;
@@ -60,11 +66,14 @@ pub(super) async fn resume(tx: &mut Tx, target: &PauseTarget, now: Timestamp) ->
 }
 
 /// Returns whether a task was ahead of the clock.
-async fn resume_many(tx: &mut Tx, tenant: Option<&str>, now: Timestamp) -> Step<bool> {
+async fn resume_many(tx: &mut Tx, target: &PauseTarget, tenant: Option<&str>, now: Timestamp) -> Step<bool> {
     let is_ahead = "SELECT EXISTS (SELECT FROM tasks WHERE ($1::text IS NULL OR tenant = $1) AND cursor_at > $2)";
     let was_ahead: bool = tx.query_one(is_ahead, &[&tenant, &now.as_millis()]).await?.get(0);
     let gone = tx.execute("DELETE FROM pauses WHERE tenant = $1", &[&tenant.unwrap_or(ALL)]).await?;
     let was_paused = gone > 0;
+    if was_paused {
+        tx.events.tell(NewEvent::of_pause(EventKind::TaskResumed, now, target));
+    }
     // The same rule as `rules::is_brought`. The rows are locked in the order of all transactions, which an UPDATE does
     // not keep to.
     let moved = tx
@@ -96,6 +105,7 @@ async fn resume_task(tx: &mut Tx, task: &TaskKey, now: Timestamp) -> Step<bool> 
     row.standing = Standing::default();
     row.left_out = None;
     tasks::write(tx, &row).await?;
+    tx.events.tell(NewEvent::of_task(EventKind::TaskResumed, now, task));
     tx.hints.runs = true;
     tx.hints.changes = true;
     Ok(was_ahead)

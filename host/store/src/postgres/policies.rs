@@ -8,11 +8,12 @@ use tokio_postgres::Row;
 use super::archive::{ArchiveColumns, moving};
 use super::counter_changes::CounterChanges;
 use super::errors::Step;
-use super::rows::{instant, maybe_instant, state, text, to_sql};
+use super::rows::{instant, maybe_instant, state, task_key, text, to_sql};
 use super::schema::NOT_OVER;
 use super::tasks;
 use super::tx::Tx;
 use crate::codes::WAITING;
+use crate::rules::events::NewEvent;
 use crate::rules::finish::started_too_late;
 use crate::{Cancelled, ScheduleStart, StoreError};
 use sexton_domain::run::{RunId, RunState};
@@ -79,9 +80,13 @@ pub(super) async fn cancel_late(tx: &mut Tx, now: Timestamp) -> Step<u64> {
     cancel_those(tx, &late, now).await
 }
 
+/// The tenant and the name of the task of a live run.
+const KEY_OF_TASK: &str = "(SELECT t.tenant FROM tasks t WHERE t.id = runs_live.task), \
+     (SELECT t.name FROM tasks t WHERE t.id = runs_live.task)";
+
 /// Locks some late runs for [`cancel_those`]. Its parameters are the time, and [`LATE`]. A claimed run is never late.
 pub(super) const SOME_LATE: &str = formatcp!(
-    "SELECT id, task, bytes, run_at, start_by_at FROM runs_live \
+    "SELECT id, task, bytes, run_at, start_by_at, {KEY_OF_TASK} FROM runs_live \
      WHERE start_by_at < $1 AND state + 0 = {WAITING} ORDER BY start_by_at, id LIMIT $2 FOR UPDATE SKIP LOCKED"
 );
 
@@ -97,6 +102,7 @@ pub(super) async fn cancel_those(tx: &mut Tx, late: &[Row], now: Timestamp) -> S
         runs.push(row.get::<_, i64>(0));
         said.push(started_too_late(start_by, run_at));
         count_cancelled(&mut tally, row.get(1), row.get(2));
+        tx.events.tell(NewEvent::of_cancelled(now, &task_key(row, 5)?, RunId(row.get(0))));
     }
     cancel_waiting(tx, &runs, &said, now).await?;
     tally.write(tx).await?;
@@ -131,7 +137,7 @@ pub(super) async fn move_attempts(tx: &Tx, runs: &[i64], at: Timestamp) -> Step<
 /// See [`crate::Store::cancel`].
 pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp) -> Step<Cancelled> {
     let reason = text(reason);
-    let sql = "SELECT state, task, bytes, attempt FROM runs_live WHERE id = $1 FOR UPDATE";
+    let sql = formatcp!("SELECT state, task, bytes, attempt, {KEY_OF_TASK} FROM runs_live WHERE id = $1 FOR UPDATE");
     let Some(row) = tx.query_opt(sql, &[&run.0]).await? else {
         return over(tx, run, &reason, now).await;
     };
@@ -147,6 +153,7 @@ pub(super) async fn cancel(tx: &mut Tx, run: RunId, reason: &str, now: Timestamp
     }
     let mut tally = CounterChanges::default();
     count_cancelled(&mut tally, row.get(1), row.get(2));
+    tx.events.tell(NewEvent::of_cancelled(now, &task_key(&row, 4)?, run));
     tally.write(tx).await?;
     Ok(Cancelled::Done)
 }

@@ -7,7 +7,9 @@ use tokio::sync::Notify;
 use tokio_postgres::Row;
 
 use crate::Result;
+use crate::events::EventKind;
 use crate::published::{PluginKey, Plugins, Publish, PublishedPlugin, TOLD_FOR, parts};
+use crate::rules::events::NewEvent;
 use sexton_domain::time::Timestamp;
 
 use super::errors::Step;
@@ -97,6 +99,7 @@ async fn publish(tx: &mut Tx, plugin: &Publish) -> Step<u64> {
         &[&tenant, &name, &version, digest, &to_sql(component.len()), manifest, host, &now.as_millis()],
     )
     .await?;
+    tx.events.tell(NewEvent::of_named(EventKind::PluginPublished, *now, &key.tenant, &key.plugin));
     tx.hints.plugins = true;
     Ok(version.unsigned_abs())
 }
@@ -164,7 +167,10 @@ async fn withdraw(tx: &mut Tx, key: &PluginKey, version: u64, now: Timestamp) ->
             &[&tenant, &name, &to_sql(version), &next, &now.as_millis()],
         )
         .await?;
-    tx.hints.plugins |= withdrawn > 0;
+    if withdrawn > 0 {
+        tx.events.tell(NewEvent::of_named(EventKind::PluginWithdrawn, now, &key.tenant, &key.plugin));
+        tx.hints.plugins = true;
+    }
     Ok(withdrawn > 0)
 }
 

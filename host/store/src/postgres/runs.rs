@@ -11,6 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::backfills::TURN_MS;
 use crate::codes::{RUNNING, WAITING, cause_code, outcome_code, state_code};
+use crate::rules::events::NewEvent;
 use crate::{Admit, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, Result};
 use sexton_domain::labels::Labels;
 use sexton_domain::run::{Outcome, RunId, RunState, replaced_by};
@@ -171,6 +172,10 @@ impl Wanted<'_> {
         self.run.dedup.as_deref().map(text)
     }
 
+    fn event(&self) -> NewEvent<'_> {
+        NewEvent::of_new_run(self.now, &self.run.task, RunId(self.id), self.skipped.is_some())
+    }
+
     fn bytes(&self) -> i64 {
         if self.run.input.is_empty() { 0 } else { to_sql(self.run.input.len()) + ROW_BYTES }
     }
@@ -197,7 +202,7 @@ async fn admit(tx: &mut Tx, tally: &mut CounterChanges, wanted: Vec<Wanted<'_>>)
                 let others = not_over(tx, one.owner.task, i64::from(most), one.now).await?;
                 one.skipped = (others >= i64::from(most)).then(|| Admit::skipped(others));
             }
-            Admit::Replacing => ended = replace(tx, tally, one.owner.task, RunId(one.id), one.now).await?,
+            Admit::Replacing => ended = replace(tx, tally, &one).await?,
         }
         let entered = insert(tx, tally, std::slice::from_ref(&one)).await?.remove(0);
         made.push(match entered {
@@ -269,6 +274,7 @@ async fn insert(tx: &mut Tx, tally: &mut CounterChanges, wanted: &[Wanted<'_>]) 
                 change.bytes += wanted.bytes();
             }
         }
+        tx.events.tell(wanted.event());
         tx.hints.runs |= wanted.skipped.is_none();
         tx.hints.changes = true;
     }
@@ -290,6 +296,7 @@ async fn insert_plain(tx: &mut Tx, wanted: &[&Wanted<'_>]) -> Step<()> {
     let mut tally = CounterChanges::default();
     for one in wanted {
         tally.of(one.owner.task).enter(RunState::Waiting, 1);
+        tx.events.tell(one.event());
     }
     (tx.hints.runs, tx.hints.changes) = (true, true);
     let (rows, sums) = (Columns::of(wanted), tally.columns(tx));
@@ -414,8 +421,8 @@ impl<'a> Columns<'a> {
 
 /// Cancels all runs of a task that are not over, in the sense of [`Admit`], in favour of the run `by`. Returns them. Runs
 /// of backfills stay.
-async fn replace(tx: &mut Tx, tally: &mut CounterChanges, task: i64, by: RunId, now: Timestamp) -> Step<Vec<RunId>> {
-    let reason = replaced_by(by);
+async fn replace(tx: &mut Tx, tally: &mut CounterChanges, by: &Wanted<'_>) -> Step<Vec<RunId>> {
+    let (task, now, reason) = (by.owner.task, by.now, replaced_by(RunId(by.id)));
     let which = formatcp!(
         "WHERE r.state = {WAITING} AND r.task = $1 AND (r.run_at <= $3 OR r.attempt > 0) \
          AND r.at_once IS NULL"
@@ -430,6 +437,9 @@ async fn replace(tx: &mut Tx, tally: &mut CounterChanges, task: i64, by: RunId, 
         change.bytes += waited.iter().map(|row| row.get::<_, i64>(1)).sum::<i64>();
         let runs: Vec<i64> = waited.iter().map(|row| row.get(0)).collect();
         policies::move_attempts(tx, &runs, now).await?;
+        for run in runs {
+            tx.events.tell(NewEvent::of_cancelled(now, &by.run.task, RunId(run)));
+        }
     }
     // The first reason stays, but the run is returned again: its host may have missed the first request.
     let running = tx

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 
 use crate::codes::WAITING;
+use crate::events::EventKind;
+use crate::rules::events::NewEvent;
 use crate::rules::pausing;
 use crate::{AwaitedRunState, RunKey, TaskState, TriggerState, UpdateMemory};
 use sexton_domain::run::RunId;
@@ -96,7 +98,10 @@ pub(super) async fn update_memory(tx: &mut Tx, remember: &UpdateMemory) -> Step<
     row.memory = Some(to.into_owned());
     let pause = remember.pause.as_deref().map(|why| text(why).into_owned());
     let remember = UpdateMemory { pause, ..remember.clone() };
-    tx.hints.changes |= pausing::update_memory(&remember, &mut row.cursor, &mut row.paused);
+    if pausing::update_memory(&remember, &mut row.cursor, &mut row.paused) {
+        tx.events.tell(NewEvent::of_task(EventKind::TaskPaused, remember.now, &remember.task));
+        tx.hints.changes = true;
+    }
     tasks::write(tx, &row).await?;
     Ok(true)
 }

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) listener: Listener,
     pub(super) commits: AtomicU64,
     pub(super) writes: AtomicU64,
+    /// Whether events are recorded.
+    pub(super) recording: AtomicBool,
 }
 
 impl Shared {

@@ -1,5 +1,6 @@
 //! Runs the conformance tests on this store, and tests what happens when hosts share a database.
 
+mod events;
 mod history;
 mod lists;
 mod migrating;

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::StoreError;
 use crate::hints::HintSet;
+use crate::rules::events::EventBatch;
 
 use super::errors::Step;
 use super::shared::Shared;
@@ -19,6 +20,10 @@ pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// A statement, and its parameters.
 pub(super) type Ask<'a> = (&'a str, Params<'a>);
+
+/// Writes the events of a transaction. A reader numbers the rows.
+const TELL: &str =
+    "INSERT INTO events (lines, told_at, body) SELECT * FROM unnest($1::int[], $2::bigint[], $3::text[])";
 
 /// The progress of a transaction, for a task that waits for it.
 #[derive(Debug, Default)]
@@ -59,6 +64,8 @@ pub(super) struct Tx {
     pub(super) shared: Arc<Shared>,
     /// Hints to send after the commit.
     pub(super) hints: HintSet,
+    /// Events to write with the commit.
+    pub(super) events: EventBatch,
     /// The shard of `tally` in which this transaction counts.
     pub(super) shard: i16,
     /// The same work was tried before, and may have been committed.
@@ -75,6 +82,7 @@ impl Tx {
             progress: Arc::default(),
             shared: Arc::clone(shared),
             hints: HintSet::default(),
+            events: EventBatch::begin(shared.recording.load(Ordering::Relaxed)),
             shard,
             doubt,
         })
@@ -92,7 +100,20 @@ impl Tx {
 
     /// Sends statements likewise, and commits. The answers hold only if all do: a failure undoes all.
     pub(super) async fn commit_with(&mut self, asks: &[Ask<'_>]) -> Step<Vec<Vec<Row>>> {
-        let rows = self.send(asks, true).await?;
+        let told = self.events.rows();
+        let rows = if told.is_empty() {
+            self.send(asks, true).await?
+        } else {
+            let lines: Vec<i32> = told.iter().map(|row| i32::try_from(row.lines).unwrap_or(i32::MAX)).collect();
+            let told_at: Vec<i64> = told.iter().map(|row| row.told_at.as_millis()).collect();
+            let bodies: Vec<&str> = told.iter().map(|row| row.body.as_str()).collect();
+            let told: [&(dyn ToSql + Sync); 3] = [&lines, &told_at, &bodies];
+            let all: Vec<Ask<'_>> = asks.iter().copied().chain([(TELL, &told[..])]).collect();
+            let mut rows = self.send(&all, true).await?;
+            rows.truncate(asks.len());
+            self.hints.events = true;
+            rows
+        };
         self.clean = true;
         Ok(rows)
     }

@@ -8,8 +8,10 @@ use crate::added::{
     RunDefaults, ScheduleError, ScheduleFilter, ScheduleInfo, ScheduleKey, ScheduleProgress,
 };
 use crate::codes::SUCCEEDED;
+use crate::events::EventKind;
 use crate::repairs::BroughtBack;
 use crate::rules::added::{self as rules, DELETED_FOR, Decision, Firing, Move, Stored};
+use crate::rules::events::NewEvent;
 use crate::sql::schedules_of;
 use crate::{NewRun, StoreError};
 use sexton_domain::pause::PauseTarget;
@@ -144,6 +146,8 @@ pub(super) fn add(w: &mut Writing, new: &AddSchedule) -> Step<Added> {
             ],
             info,
         )?;
+    let kind = if replaces { EventKind::ScheduleChanged } else { EventKind::ScheduleAdded };
+    w.events.tell(NewEvent::of_named(kind, new.now, &new.key.tenant, &new.key.key));
     w.hints.schedules = true;
     Ok(if replaces { Added::Replaced(info) } else { Added::New(info) })
 }
@@ -187,6 +191,7 @@ pub(super) fn delete(
     w.conn
         .prepare_cached("UPDATE schedules SET version = ?2, data = NULL, finished_at = ?3, deleted = 1 WHERE id = ?1")?
         .execute(params![found.id, version, now.as_millis()])?;
+    w.events.tell(NewEvent::of_named(EventKind::ScheduleDeleted, now, &key.tenant, &key.key));
     w.hints.schedules = true;
     Ok(found.info)
 }

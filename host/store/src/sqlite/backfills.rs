@@ -15,6 +15,7 @@ use crate::Result;
 use crate::backfills::{Backfills, DueRuns, PIECE, TURN_MS, Turns};
 use crate::codes::{CANCELLED, RUNNING, SUCCEEDED, WAITING};
 use crate::rules::backfills::Starting;
+use crate::rules::events::NewEvent;
 use crate::rules::runs::due_key;
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::task::TaskKey;
@@ -133,12 +134,13 @@ fn cancel(w: &mut Writing, task: &TaskKey, why: &str, now: Timestamp) -> Step<u6
         let mut statement = w.conn.prepare_cached(formatcp!(
             "UPDATE runs SET state = {CANCELLED}, ended_at = ?2, message = ?3, dedup = NULL WHERE id IN \
              (SELECT r.id {NOT_OVER} AND r.task = ?1 AND r.run_at = {TURN_MS} AND r.state = {WAITING} LIMIT {PIECE}) \
-             RETURNING bytes"
+             RETURNING bytes, id"
         ))?;
         let mut rows = statement.query(params![task.0, now.as_millis(), why])?;
         while let Some(row) = rows.next()? {
             count += 1;
             bytes += row.get::<_, i64>(0)?;
+            w.events.tell(NewEvent::of_cancelled(now, &w.ledger.row(task).key, RunId(row.get(1)?)));
         }
     }
     if count > 0 {

@@ -13,7 +13,9 @@ use super::policies;
 use super::rows::{cause, instant, maybe_instant, task_key, to_sql};
 use super::writer::Writing;
 use crate::codes::{DEMAND, RUNNING, WAITING};
+use crate::events::EventKind;
 use crate::rules::claims::{Places, sooner};
+use crate::rules::events::NewEvent;
 use crate::rules::latest::later;
 use crate::{ClaimRequest, Claimed, Death, Expired, Extended, LossPolicy, StoreError};
 use sexton_domain::run::{Claim, ClaimKey, RunId, RunState};
@@ -243,6 +245,8 @@ pub(super) fn take(w: &mut Writing, candidate: Candidate, request: &ClaimRequest
     row.leave(RunState::Waiting);
     row.enter(RunState::Running);
     row.latest_begun = Some(later(row.latest_begun, (candidate.run, request.now)));
+    let started = NewEvent::of_run(EventKind::RunStarted, request.now, &row.key, candidate.run, RunState::Running);
+    w.events.tell(started.attempt(attempt, &request.host));
     Ok(Claim {
         key: ClaimKey { run: candidate.run, attempt, fence: fence.unsigned_abs() },
         task: row.key.clone(),

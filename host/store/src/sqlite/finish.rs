@@ -10,6 +10,8 @@ use super::prune;
 use super::rows::{outcome_code, state_code, to_sql};
 use super::writer::Writing;
 use crate::codes::WAITING;
+use crate::events::EventKind;
+use crate::rules::events::{NewEvent, of_end};
 use crate::rules::finish as rules;
 use crate::rules::latest::later;
 use crate::{Finish, ROW_BYTES, StoreError};
@@ -71,6 +73,12 @@ pub(super) fn finish(w: &mut Writing, finish: &Finish) -> Step<Consequence> {
             ])?;
     }
     let consequence = count_finish(w, &held, finish, entered, bytes);
+    let (task, ended_at) = (&w.ledger.row(held.task).key, report.ended_at);
+    let end = NewEvent::of_run(of_end(entered), ended_at, task, claim.run, entered).outcome(report.outcome);
+    w.events.tell(end.attempt(claim.attempt, held.host.as_deref().unwrap_or_default()));
+    if consequence.paused.is_some() {
+        w.events.tell(NewEvent::of_task(EventKind::TaskPaused, ended_at, task));
+    }
     release_all(w, claim.run)?;
     Ok(consequence)
 }

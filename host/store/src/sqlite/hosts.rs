@@ -9,6 +9,7 @@ use super::rows::instant;
 use super::writer::Writing;
 use crate::Result;
 use crate::hosts::{Announced, Announcement, HostInfo, HostRecord, Hosts};
+use crate::rules::events::{NewEvent, of_announcement};
 use sexton_domain::time::Timestamp;
 
 #[async_trait]
@@ -67,6 +68,9 @@ fn announce(w: &mut Writing, announcement: &Announcement) -> rusqlite::Result<An
         (true, _) => loss::confirm(&w.conn, &host.name)?,
         (false, Some(_)) => loss::retract_deaths(w, &host.name, host.instance, *now)?,
         (false, None) => {}
+    }
+    if let Some(kind) = of_announcement(announcement).filter(|_| draining.is_some()) {
+        w.events.tell(NewEvent::of_host(kind, *now, &host.name));
     }
     Ok(match draining {
         Some(draining) => Announced { draining, replaced: false },

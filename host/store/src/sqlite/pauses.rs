@@ -3,7 +3,9 @@
 
 use rusqlite::params;
 
+use crate::events::EventKind;
 use crate::repairs::BroughtBack;
+use crate::rules::events::NewEvent;
 use crate::rules::pausing as rules;
 use sexton_domain::pause::PauseTarget;
 use sexton_domain::supervision::{Pause, Standing};
@@ -42,6 +44,7 @@ pub(super) fn pause(w: &mut Writing, target: &PauseTarget, why: Option<&str>, no
             }
         }
     }
+    w.events.tell(NewEvent::of_pause(EventKind::TaskPaused, now, target));
     w.hints.changes = true;
     Ok(())
 }
@@ -50,7 +53,7 @@ pub(super) fn pause(w: &mut Writing, target: &PauseTarget, why: Option<&str>, no
 pub(super) fn resume(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> Step<()> {
     let was_ahead = match target {
         PauseTarget::Task(task) => resume_task(w, task, now),
-        PauseTarget::Tenant(_) | PauseTarget::All => resume_many(w, tenant(target), now)?,
+        PauseTarget::Tenant(_) | PauseTarget::All => resume_many(w, target, now)?,
     };
     if added::reset_all_of(w, target, now)? || was_ahead {
         repairs::bring_back(w, BroughtBack::Of(target), now)?;
@@ -59,7 +62,8 @@ pub(super) fn resume(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> S
 }
 
 /// Returns whether a task was ahead of the clock.
-fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<bool> {
+fn resume_many(w: &mut Writing, target: &PauseTarget, now: Timestamp) -> Step<bool> {
+    let tenant = tenant(target);
     let was_ahead = w.ledger.is_ahead(tenant, now);
     let gone = w
         .conn
@@ -70,6 +74,9 @@ fn resume_many(w: &mut Writing, tenant: Option<&Name>, now: Timestamp) -> Step<b
         None => w.ledger.pauses.all = None,
     }
     let was_paused = gone > 0;
+    if was_paused {
+        w.events.tell(NewEvent::of_pause(EventKind::TaskResumed, now, target));
+    }
     let moved = w.ledger.move_cursors(tenant, now, |cursor| rules::is_brought(cursor, was_paused, now));
     w.hints.runs |= was_paused || moved;
     w.hints.changes |= was_paused || moved;
@@ -100,6 +107,7 @@ fn resume_task(w: &mut Writing, task: &TaskKey, now: Timestamp) -> bool {
     row.paused = None;
     row.standing = Standing::default();
     row.left_out = None;
+    w.events.tell(NewEvent::of_task(EventKind::TaskResumed, now, task));
     w.hints.runs = true;
     w.hints.changes = true;
     was_ahead

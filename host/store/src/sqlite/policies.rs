@@ -9,8 +9,9 @@ use super::rows::instant;
 use super::writer::Writing;
 use crate::ScheduleStart;
 use crate::codes::{CANCELLED, WAITING};
+use crate::rules::events::NewEvent;
 use crate::rules::finish::started_too_late;
-use sexton_domain::run::RunState;
+use sexton_domain::run::{RunId, RunState};
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
 
@@ -61,6 +62,7 @@ pub(super) fn cancel_late(w: &mut Writing, now: Timestamp) -> Step<u64> {
                 "UPDATE runs SET state = {CANCELLED}, ended_at = ?2, message = ?3 WHERE id = ?1"
             ))?
             .execute(params![run, now.as_millis(), message])?;
+        w.events.tell(NewEvent::of_cancelled(now, &w.ledger.row(*task).key, RunId(*run)));
         let row = w.ledger.change(*task);
         row.leave(RunState::Waiting);
         row.enter(RunState::Cancelled);

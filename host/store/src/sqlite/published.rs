@@ -11,7 +11,9 @@ use super::errors::Step;
 use super::rows::{instant, name, number, to_sql};
 use super::writer::Writing;
 use crate::Result;
+use crate::events::EventKind;
 use crate::published::{PluginKey, Plugins, Publish, PublishedPlugin, TOLD_FOR, parts};
+use crate::rules::events::NewEvent;
 use sexton_domain::time::Timestamp;
 
 #[async_trait]
@@ -88,6 +90,7 @@ fn publish(w: &mut Writing, plugin: &Publish) -> Step<u64> {
              size = ?5, manifest = ?6, host = ?7, published_at = ?8, withdrawn_at = NULL",
         )?
         .execute(params![tenant, name, version, digest, to_sql(component.len()), manifest, host, now.as_millis()])?;
+    w.events.tell(NewEvent::of_named(EventKind::PluginPublished, *now, &key.tenant, &key.plugin));
     w.hints.plugins = true;
     Ok(version.unsigned_abs())
 }
@@ -152,6 +155,7 @@ fn withdraw(w: &mut Writing, key: &PluginKey, version: u64, now: Timestamp) -> S
              WHERE tenant = ?1 AND plugin = ?2",
         )?
         .execute(params![tenant, name, version, now.as_millis()])?;
+    w.events.tell(NewEvent::of_named(EventKind::PluginWithdrawn, now, &key.tenant, &key.plugin));
     w.hints.plugins = true;
     Ok(true)
 }

@@ -9,6 +9,7 @@ use super::ledger::TaskId;
 use super::rows::{cause_code, outcome_code, state, state_code, to_sql};
 use super::writer::Writing;
 use crate::codes::{CANCELLED, RUNNING, WAITING};
+use crate::rules::events::NewEvent;
 use crate::{Admit, Cancelled, EnqueueOutcome, Fire, FireOutcome, NewRun, ROW_BYTES, StoreError};
 use sexton_domain::run::{Outcome, RunId, RunState, replaced_by};
 use sexton_domain::supervision::bypasses_brake;
@@ -98,6 +99,7 @@ pub(super) fn enqueue_one(w: &mut Writing, run: &NewRun, now: Timestamp) -> Step
     if bytes > 0 {
         w.conn.prepare_cached("INSERT INTO inputs (run, body) VALUES (?1, ?2)")?.execute(params![id.0, run.input])?;
     }
+    w.events.tell(NewEvent::of_new_run(now, &run.task, id, skipped.is_some()));
     let row = w.ledger.change(task);
     row.enter(entered);
     w.hints.changes = true;
@@ -141,6 +143,9 @@ fn replace(w: &mut Writing, task: TaskId, by: RunId, now: Timestamp) -> rusqlite
                 ended.push(RunId(row.get(0)?));
                 bytes += row.get::<_, i64>(1)?;
             }
+        }
+        for cancelled in &ended {
+            w.events.tell(NewEvent::of_cancelled(now, &w.ledger.row(task).key, *cancelled));
         }
         let row = w.ledger.change(task);
         for _ in &ended {
@@ -210,6 +215,7 @@ pub(super) fn cancel(w: &mut Writing, run: RunId, reason: &str, now: Timestamp) 
                     "UPDATE runs SET state = {CANCELLED}, ended_at = ?2, message = ?3 WHERE id = ?1"
                 ))?
                 .execute(params![run.0, now.as_millis(), reason])?;
+            w.events.tell(NewEvent::of_cancelled(now, &w.ledger.row(task).key, run));
             let row = w.ledger.change(task);
             row.leave(RunState::Waiting);
             row.enter(RunState::Cancelled);

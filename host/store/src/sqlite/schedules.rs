@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::codes::WAITING;
+use crate::events::EventKind;
+use crate::rules::events::NewEvent;
 use crate::rules::pausing;
 use crate::{AwaitedRunState, RunKey, TaskState, TriggerState, UpdateMemory};
 use sexton_domain::run::RunId;
@@ -87,6 +89,9 @@ pub(super) fn update_memory(w: &mut Writing, remember: &UpdateMemory) -> bool {
     }
     let row = w.ledger.change(id);
     row.memory = Some(remember.to.clone());
-    w.hints.changes |= pausing::update_memory(remember, &mut row.cursor, &mut row.paused);
+    if pausing::update_memory(remember, &mut row.cursor, &mut row.paused) {
+        w.events.tell(NewEvent::of_task(EventKind::TaskPaused, remember.now, &remember.task));
+        w.hints.changes = true;
+    }
     true
 }

@@ -7,11 +7,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -19,6 +19,7 @@ use super::checkpoint::Checkpoints;
 use super::errors::{Failure, Step, translate};
 use super::ledger::Ledger;
 use crate::hints::{HintSet, Hints};
+use crate::rules::events::EventBatch;
 use crate::{Result, StoreError};
 use sexton_system::supervisor::Supervisor;
 
@@ -35,6 +36,8 @@ pub(super) struct Writing {
     pub(super) ledger: Ledger,
     /// Hints to send after the commit.
     pub(super) hints: HintSet,
+    /// Events to write with the commit. A command tells them after its last refusal.
+    pub(super) events: EventBatch,
 }
 
 /// Hints and counters.
@@ -49,6 +52,8 @@ pub(super) struct Board {
     pub(super) writes: AtomicU64,
     /// Pages in the WAL after the latest commit.
     pub(super) wal_pages: AtomicU32,
+    /// Whether events are recorded.
+    pub(super) recording: AtomicBool,
 }
 
 /// A command on its way through the writer.
@@ -146,7 +151,7 @@ impl Writer {
             Ok(())
         }))?;
         let ledger = Ledger::load(&conn)?;
-        let writing = Writing { conn, ledger, hints: HintSet::default() };
+        let writing = Writing { conn, ledger, hints: HintSet::default(), events: EventBatch::default() };
         Ok(Self { checkpoints, writing, board, path })
     }
 
@@ -212,6 +217,7 @@ impl Writer {
 
     fn begin(&mut self) -> rusqlite::Result<()> {
         self.writing.hints = HintSet::default();
+        self.writing.events = EventBatch::begin(self.board.recording.load(Ordering::Relaxed));
         self.writing.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
     }
 
@@ -225,7 +231,22 @@ impl Writer {
 
     fn commit(&mut self) -> std::result::Result<(), Broken> {
         self.writing.ledger.flush(&self.writing.conn)?;
+        self.write_events()?;
         self.writing.conn.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+
+    fn write_events(&mut self) -> rusqlite::Result<()> {
+        for row in self.writing.events.rows() {
+            self.writing
+                .conn
+                .prepare_cached(
+                    "INSERT INTO events (last_id, lines, told_at, body) \
+                     VALUES ((SELECT coalesce(max(last_id), 0) FROM events) + ?1, ?1, ?2, ?3)",
+                )?
+                .execute(params![row.lines, row.told_at.as_millis(), row.body])?;
+            self.writing.hints.events = true;
+        }
         Ok(())
     }
 

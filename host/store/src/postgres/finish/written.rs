@@ -15,7 +15,7 @@ use crate::codes::{RUNNING, WAITING, outcome_code, state_code};
 use crate::postgres::archive::{ArchiveColumns, moving};
 use crate::postgres::counter_changes::{self, CounterChanges};
 use crate::postgres::errors::Step;
-use crate::postgres::rows::{code, state, text, to_int, to_sql};
+use crate::postgres::rows::{code, state, task_key, text, to_int, to_sql};
 use crate::postgres::schema::NOT_OVER;
 use crate::postgres::tasks::STANDING_COLUMNS;
 use crate::postgres::tx::{Ask, Tx};
@@ -98,7 +98,7 @@ fn again_sql() -> String {
          again AS (UPDATE runs_live r SET state = {WAITING}, run_at = n.run_at, failures = r.failures + n.failed, \
          bytes = r.bytes + n.bytes, outcome = n.outcome, message = n.message, lease_until = NULL \
          FROM held n WHERE r.id = ANY (ARRAY[n.id]) RETURNING n.place, r.task, r.state, r.bytes, r.host) \
-         SELECT a.place, a.task, a.state, a.bytes, a.host, {STANDING_COLUMNS} \
+         SELECT a.place, a.task, a.state, a.bytes, a.host, t.tenant, t.name, {STANDING_COLUMNS} \
          FROM again a JOIN tasks t ON t.id = ANY (ARRAY[a.task])"
     )
 }
@@ -123,7 +123,7 @@ fn over_sql() -> String {
         output: "n.output",
     };
     format!(
-        "{} SELECT g.place, g.task, g.state, g.bytes, g.host, {STANDING_COLUMNS} \
+        "{} SELECT g.place, g.task, g.state, g.bytes, g.host, t.tenant, t.name, {STANDING_COLUMNS} \
          FROM gone g JOIN tasks t ON t.id = ANY (ARRAY[g.task])",
         moving(&over, &which, "n.place")
     )
@@ -159,7 +159,7 @@ pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize,
     let (mut held, mut stands) = (HashMap::with_capacity(ending.len()), BTreeMap::new());
     for row in rows.iter().flatten() {
         let (place, found) = holding(row)?;
-        stands.entry(found.task).or_insert_with(|| of_row(row, 5));
+        stands.entry(found.task).or_insert_with(|| of_row(row, 7));
         held.insert(place, found);
     }
     Ok((held, stands))
@@ -167,7 +167,8 @@ pub(super) async fn runs(tx: &Tx, ending: &[Ending<'_>]) -> Step<(HashMap<usize,
 
 fn holding(row: &Row) -> Step<(usize, Held)> {
     let place = usize::try_from(row.get::<_, i64>(0)).unwrap_or(usize::MAX);
-    Ok((place, Held { task: row.get(1), entered: state(row, 2)?, bytes: row.get(3), host: row.get(4) }))
+    let (task, key) = (row.get(1), task_key(row, 5)?);
+    Ok((place, Held { task, key, entered: state(row, 2)?, bytes: row.get(3), host: row.get(4) }))
 }
 
 /// The columns of [`CLAIM`].
