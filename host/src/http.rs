@@ -26,6 +26,8 @@ mod missing_plugins;
 mod page;
 mod pauses;
 mod placement;
+mod problems;
+mod request_id;
 mod result;
 mod runs;
 mod schedule;
@@ -98,7 +100,9 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
-        // The guard runs before all other layers, because it was added last.
+        // The guard runs before all layers above, because it was added after them.
         .layer(middleware::from_fn(guard::guard))
+        // Every response has the id of its request, those of the guard, too.
+        .layer(middleware::from_fn(request_id::name))
         .with_state(state)
 }

@@ -38,7 +38,31 @@ pub use tasks::{
 use sexton_domain::lengths;
 use sexton_domain::time::Timestamp;
 
-/// An error response.
+/// An error response: problem details as in RFC 9457, with two further members.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// The URI of this kind of error, which does not change. It has the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of error in words.
+    pub title: String,
+    /// The status of the response; of the one that a part of a request would have had alone.
+    pub status: u16,
+    /// One line for people about this error.
+    pub detail: String,
+    /// The id of the request, which the host's log has, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The code for programs, which does not change.
+    pub code: String,
+    /// A hint at what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The same in the shape of earlier versions; the next version leaves it out.
+    pub error: FailureBody,
+}
+
+/// An error response of an earlier version.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// The error.
@@ -53,6 +77,7 @@ pub struct FailureBody {
     /// One line for people.
     pub message: String,
     /// A hint at what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
