@@ -9,6 +9,7 @@
 mod api_state;
 pub mod api_types;
 mod backfills;
+mod batches;
 mod cache;
 mod chains;
 mod connection_slots;
@@ -79,7 +80,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/tasks/{task}/pause", post(pauses::pause))
         .route("/v1/tasks/{task}/resume", post(pauses::resume))
         .route("/v1/tasks/{task}/result", get(result::of_task))
-        .route("/v1/runs", get(runs::list))
+        .route("/v1/runs", get(runs::list).post(batches::make))
         .route("/v1/runs/{run}", get(runs::show))
         .route("/v1/runs/{run}/wait", get(runs::wait))
         .route("/v1/runs/{run}/log", get(log::log))

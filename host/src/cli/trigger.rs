@@ -84,9 +84,10 @@ pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Resul
     })
 }
 
-pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
+/// Makes a run of `task`.
+pub(super) fn trigger(client: &Client, task: &Name, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
     let input = given(args.input.as_deref(), args.input_file.as_deref())?;
-    let mut path = format!("/v1/tasks/{}/runs?past_limits={}", part(args.task.as_str()), args.past_limits);
+    let mut path = format!("/v1/tasks/{}/runs?past_limits={}", part(task.as_str()), args.past_limits);
     if let Some(at) = &args.at {
         path.push_str(&format!("&at={}", part(at)));
     } else if let Some(delay) = &args.after_now {
@@ -101,11 +102,11 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         client.post(&path, &key, &input)
     })?;
     let made: Triggered = decode(&json)?;
-    for note in notes(&args.task, &made, client.tenant()) {
+    for note in notes(task, &made, client.tenant()) {
         eprint_line(&format!("note: {note}"));
     }
     if args.awaited.wait {
-        return wait(client, &args.task, made.run, (args.awaited.timeout, args.list), screen);
+        return wait(client, task, made.run, (args.awaited.timeout, args.list), screen);
     }
     if args.list.json {
         return screen.json(&json);
@@ -118,8 +119,8 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     let due = made.due_at.filter(|at| *at > screen.now);
     let due = due.map(|at| format!("; it starts at {} ({})", local(at), screen.ago(at))).unwrap_or_default();
     screen.line(&match made.created {
-        true => format!("Created run {} of `{}`{replaced}{due}.", made.run, args.task),
-        false => format!("Run {} of `{}` exists already for this key{due}.", made.run, args.task),
+        true => format!("Created run {} of `{}`{replaced}{due}.", made.run, task),
+        false => format!("Run {} of `{}` exists already for this key{due}.", made.run, task),
     })
 }
 

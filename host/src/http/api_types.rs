@@ -8,6 +8,7 @@
 
 pub mod attempts;
 pub mod backfills;
+pub mod batches;
 pub mod cache;
 pub mod following;
 pub mod grants;

@@ -27,6 +27,7 @@ pub(super) const ALL: &[Kind] = &[
     Kind { code: "bad-key", status: 400, title: "A text is not the key of a cache entry" },
     Kind { code: "bad-path", status: 400, title: "The path cannot be read" },
     Kind { code: "bad-body", status: 400, title: "The body cannot be read" },
+    Kind { code: "bad-run", status: 400, title: "A text is not a request for a run" },
     Kind { code: "bad-condition", status: 400, title: "A condition of the request cannot be read" },
     Kind { code: "bad-idempotency-key", status: 400, title: "The idempotency key cannot be used" },
     Kind { code: "bad-host", status: 400, title: "The request does not name this host once" },

@@ -2,6 +2,7 @@
 
 mod any;
 mod bad;
+mod batches;
 mod cache;
 mod connections;
 mod health;

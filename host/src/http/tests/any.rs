@@ -160,6 +160,7 @@ const BODIES: &[&str] = &[
     r#"{"key": "k", "task": "hello", "every": "1h"}"#,
     r#"{"task": "hello", "cron": "0 9 * * 1-5", "zone": "Europe/Berlin", "times": 3, "replace": true}"#,
     r#"{"task": "hello", "at": "2030-01-01T00:00:00Z", "data": {"do": "echo"}}"#,
+    r#"{"runs": [{"task": "hello", "input": [1], "in": "1s"}, {"task": "nobody"}, {"key": "k"}, 7]}"#,
 ];
 
 fn word() -> impl Strategy<Value = String> {

@@ -75,6 +75,12 @@ async fn every_bad_request_about_routes_and_tasks_gets_its_status_and_one_line_t
         ("POST", "/v1/tasks/hello/runs?when=now", &[], 400, "bad-query", "`when`, expected one of `at`, `after`, `in`, `past_limits`"),
         ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", "")], 400, "bad-idempotency-key", "1 to 200"),
         ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", &long)], 400, "bad-idempotency-key", "1 to 200"),
+        ("POST", "/v1/runs", &[], 400, "bad-body", "no list of runs"),
+        ("POST", "/v1/runs?limit=1", &[], 400, "bad-query", "limit"),
+        ("POST", "/v1/runs?tenant=nobody", &[], 404, "no-such-tenant", "`nobody`"),
+        ("POST", "/v1/runs", &[("idempotency-key", &long)], 400, "bad-idempotency-key", "1 to 200"),
+        ("POST", "/v1/runs", &[("content-length", "1048577")], 413, "body-too-large", "1048576"),
+        ("DELETE", "/v1/runs", &[], 405, "wrong-method", "DELETE"),
         ("POST", "/v1/tasks/hello/runs", &[("content-length", "1048577")], 413, "body-too-large", "1048576"),
     ];
     all_are_refused(&rig, table).await;
