@@ -20,6 +20,7 @@ mod filter;
 mod guard;
 mod host;
 mod hosts;
+mod idempotency;
 mod live;
 mod lock_graph;
 mod log;
@@ -100,6 +101,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/cache-restore/{*key}", post(cache::restore))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), idempotency::once))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
         // The guard runs before all layers above, because it was added after them.
         .layer(middleware::from_fn(guard::guard))

@@ -125,9 +125,8 @@ impl Sender<'_> {
         let (Some(first), Some(last)) = (piece.lines.first(), piece.lines.last()) else { return Ok(()) };
         self.pieces += 1;
         let key = self.args.key.as_ref().map(|key| format!("{key}-{}", self.pieces));
-        let headers: Vec<(&str, &str)> = key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
         let body = format!("{HEAD}{}{TAIL}", piece.body);
-        let answer = self.client.post("/v1/runs", &headers, body.as_bytes()).map_err(|error| {
+        let (answer, is_replayed) = self.client.make("/v1/runs", key.as_deref(), body.as_bytes()).map_err(|error| {
             let message = format!("lines {first} to {last} were not sent: {}", error.message());
             let told = CliError::new(error.exit(), message);
             match self.made() {
@@ -139,7 +138,10 @@ impl Sender<'_> {
         if batch.runs.len() != piece.lines.len() {
             return Err(CliError::failed("the host did not answer for each of the runs"));
         }
-        (self.created, self.existing) = (self.created + batch.created, self.existing + batch.existing);
+        // All runs of a request that an earlier one has made exist already.
+        let created = if is_replayed { 0 } else { batch.created };
+        self.created += created;
+        self.existing += batch.created + batch.existing - created;
         for (line, answer) in piece.lines.iter().copied().zip(&batch.runs) {
             if let BatchItem::Problem(problem) = answer {
                 let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();

@@ -131,6 +131,15 @@ impl Client {
         self.whole(self.send(Method::POST, path, headers, body, Duration::ZERO)?)
     }
 
+    /// Returns the response to a request that makes something under an idempotency key, if there is one, and whether an
+    /// earlier request with the key has made it.
+    pub(super) fn make(&self, path: &str, key: Option<&str>, body: &[u8]) -> Result<(String, bool), CliError> {
+        let key: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let response = self.send(Method::POST, path, &key, body, Duration::ZERO)?;
+        let is_replayed = response.headers().contains_key("idempotency-replayed");
+        Ok((self.whole(response)?, is_replayed))
+    }
+
     /// Reads the whole response.
     pub(super) fn whole(&self, response: Response<Body>) -> Result<String, CliError> {
         let text = response.into_body().into_with_config().limit(MAX_ANSWER).read_to_string();
@@ -174,6 +183,7 @@ fn refused(response: Response<Body>) -> CliError {
         // A missing route means a host of another version, not a missing object.
         StatusCode::NOT_FOUND if error.code != "no-such-route" => Exit::NotFound,
         StatusCode::CONFLICT if error.code.starts_with("schedule-") => Exit::Conflict,
+        StatusCode::UNPROCESSABLE_ENTITY => Exit::Conflict,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
         _ => Exit::Failed,
     };

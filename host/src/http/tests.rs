@@ -7,6 +7,7 @@ mod cache;
 mod connections;
 mod health;
 mod hosts;
+mod idempotency;
 mod lists;
 mod logs;
 mod pages;

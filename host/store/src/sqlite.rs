@@ -33,6 +33,7 @@ mod prune;
 mod published;
 mod readers;
 mod repairs;
+mod requests;
 mod rows;
 mod runs;
 mod schedules;

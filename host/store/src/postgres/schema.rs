@@ -26,7 +26,7 @@ pub(super) struct Upgrade {
 }
 
 /// All migrations, in their order.
-pub(super) const UPGRADES: [Upgrade; 17] = [
+pub(super) const UPGRADES: [Upgrade; 18] = [
     Upgrade { migration: migration!("0008_first.sql"), serves: 8 },
     Upgrade { migration: migration!("0009_hosts.sql"), serves: 8 },
     Upgrade { migration: migration!("0010_transfer.sql"), serves: 8 },
@@ -47,6 +47,7 @@ pub(super) const UPGRADES: [Upgrade; 17] = [
     Upgrade { migration: migration!("0023_tenants_and_labels.sql"), serves: 18 },
     Upgrade { migration: migration!("0024_runs_of_tenants.sql"), serves: 18 },
     Upgrade { migration: migration!("0025_lists.sql"), serves: 18 },
+    Upgrade { migration: migration!("0029_requests.sql"), serves: 18 },
 ];
 
 /// The schema's version that this program works on.

@@ -14,7 +14,7 @@ use crate::migrations::{Migration, migration};
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, in their order.
-const MIGRATIONS: [Migration; 23] = [
+const MIGRATIONS: [Migration; 24] = [
     migration!("0001_first.sql"),
     migration!("0002_supervision.sql"),
     migration!("0003_cache_by_task.sql"),
@@ -39,6 +39,7 @@ const MIGRATIONS: [Migration; 23] = [
     migration!("0023_tenants_and_labels.sql"),
     migration!("0024_runs_of_tenants.sql"),
     migration!("0025_lists.sql"),
+    migration!("0029_requests.sql"),
 ];
 
 /// The schema's number that this program works on.
