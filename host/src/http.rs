@@ -25,7 +25,9 @@ mod live;
 mod lock_graph;
 mod log;
 mod missing_plugins;
+mod openapi;
 mod page;
+mod paging;
 mod pauses;
 mod placement;
 mod problems;
@@ -57,6 +59,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
     let schedule = get(schedules::show).put(schedules::put).delete(schedules::remove);
     Router::new()
         .route("/", get(page::page))
+        .route("/openapi.json", get(openapi::show))
         .route("/v1/health", get(host::health))
         .route("/livez", get(host::health))
         .route("/v1/host", get(host::host))
@@ -103,6 +106,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), idempotency::once))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
+        .layer(middleware::from_fn(paging::link))
         // The guard runs before all layers above, because it was added after them.
         .layer(middleware::from_fn(guard::guard))
         // Every response has the id of its request, those of the guard, too.

@@ -31,6 +31,7 @@ mod tests;
 pub mod timing;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use tasks::{
     Due, LastRun, LimitsShape, Retry, TaskDetail, TaskInTime, TaskSummary, Tasks, TriggerShape, WaitingRun,
@@ -40,7 +41,7 @@ use sexton_domain::lengths;
 use sexton_domain::time::Timestamp;
 
 /// An error response: problem details as in RFC 9457, with two further members.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// The URI of this kind of error, which does not change. It has the code.
     #[serde(rename = "type")]
@@ -64,14 +65,14 @@ pub struct Problem {
 }
 
 /// An error response of an earlier version.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// The error.
     pub error: FailureBody,
 }
 
 /// The contents of an error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FailureBody {
     /// The code for programs, which does not change.
     pub code: String,

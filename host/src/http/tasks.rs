@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::ops::{self, OpError, Principal, TriggerRun};
 use sexton_domain::run::HeldBack;
@@ -28,6 +29,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, Labelled, Payload, TaskPath, Tenant, query_of};
 use super::filter;
 use super::missing_plugins::no_task;
+use super::paging::Page;
 use super::placement::Placement;
 
 /// The longest idempotency key, in bytes.
@@ -110,8 +112,9 @@ pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
 }
 
 /// The query of a list of tasks, without its labels.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TasksQuery {
     task: Option<String>,
     limit: Option<usize>,
@@ -123,7 +126,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
     Labelled(labels, query): Labelled<TasksQuery>,
-) -> ApiResult<Json<Tasks>> {
+) -> ApiResult<Page<Tasks>> {
     let (after, limit) = PageQuery { limit: query.limit, cursor: query.cursor }.read()?;
     let pattern = query.task.as_deref().map(TaskPattern::read).transpose();
     let pattern = pattern.map_err(|why| ApiError::bad("bad-query", format!("`task`: {why}")))?;
@@ -135,12 +138,13 @@ pub(super) async fn list(
     let (tasks, more) = summaries(&app, &tenant, after, listed, limit.unwrap_or(usize::MAX)).await?;
     let last = tasks.last().filter(|_| more);
     let cursor = last.map(|task| Cursor::After(task.name.to_string()).write());
-    Ok(Json(Tasks { tasks, cursor }))
+    Ok(Page { list: Tasks { tasks, cursor: cursor.clone() }, cursor })
 }
 
 /// The query of a task.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ShowQuery {
     #[serde(default)]
     statistics: bool,
@@ -185,8 +189,9 @@ pub(super) async fn show(
 }
 
 /// The query of a trigger.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TriggerQuery {
     at: Option<String>,
     /// `after` is the parameter's former name.
@@ -198,7 +203,7 @@ pub(super) struct TriggerQuery {
 }
 
 /// The word of a query that says that the body is the run's input, even if it is empty.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum GivenInput {
     Given,

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::Problem;
 use super::runs::Triggered;
 
 /// One of the runs that `POST /v1/runs` asks for.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// The task.
     pub task: String,
     /// The input: a text as it is, anything else as JSON. Left out: that of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub input: Option<Box<RawValue>>,
     /// Due at this instant: RFC 3339, or in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,7 +37,7 @@ pub struct RunRequest {
 }
 
 /// `POST /v1/runs`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Batch {
     /// An answer for each of the requested runs, in their order.
     pub runs: Vec<BatchItem>,
@@ -48,7 +50,7 @@ pub struct Batch {
 }
 
 /// The answer for one of many requested runs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BatchItem {
     /// The run was made, or existed.

@@ -72,6 +72,10 @@ async fn runs_are_listed_newest_first_page_by_page() {
     let page = rig.get("/v1/runs?limit=2&task=hello&state=waiting").await.json();
     let ids: Vec<_> = page["runs"].as_array().expect("a list").iter().map(|run| run["id"].clone()).collect();
     assert_eq!(ids, [json!(third), json!(second)]);
+    let link = rig.get("/v1/runs?limit=2&task=hello&state=waiting").await.header("link").to_owned();
+    let next = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).expect("a link");
+    let rest = rig.get(next).await;
+    assert_eq!((&rest.json()["runs"][0]["id"], rest.header("link")), (&json!(first), ""));
     let last = rig.get(&format!("/v1/runs?limit=2&before={}", page["next"])).await.json();
     assert_eq!(last["runs"][0]["id"], json!(first));
     assert_eq!(last["next"], Value::Null);
