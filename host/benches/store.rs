@@ -4,7 +4,8 @@
 //!
 //! The hosts on PostgreSQL are the release binary, one to three of it. SQLite allows one process only, and runs can be
 //! made by the hundred only from within, so the host is in this process there. The column `asked/s` is the rate through
-//! the front door: runs that 16 clients request one by one over HTTP.
+//! the front door: runs that 16 clients request one by one over HTTP. `batched/s` is the rate of asking alone, by the
+//! thousand, while the task is paused.
 //!
 //! `cargo bench --bench store -- sqlite` measures one part, or more: `sqlite`, `postgres`, `rivals`. `quick` is a
 //! trial, not for figures.
@@ -187,5 +188,10 @@ fn figures(sqlite: &[Measured], postgres: &[Measured], rivals: &[(Names, Rival)]
     });
     if let Some(least) = kept.min_by(f64::total_cmp) {
         println!("figure throughput_at_1e6_percent {least:.0} %");
+    }
+    for (name, measured) in [("sqlite", sqlite), ("postgres", postgres)] {
+        if let Some(rate) = at(measured, 1, 0).and_then(|of| of.batched) {
+            println!("figure asked_in_batches_per_s_{name} {rate:.0} runs/s");
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod args;
 mod backfill;
 mod backup;
+mod batches;
 mod cache;
 mod chains;
 mod check;
@@ -85,7 +86,11 @@ fn dispatch(cli: Cli, screen: &Screen) -> Result<(), CliError> {
         Command::Show(asks) => run_view::show(&asks.client(before)?, &asks.args, screen),
         Command::Logs(asks) => logs::logs(&asks.client(before)?, &asks.args, screen),
         Command::Events(asks) => events::events(&asks.client(before)?, &asks.args, screen),
-        Command::Trigger(asks) => trigger::trigger(&asks.client(before)?, &asks.args, screen),
+        Command::Trigger(asks) => match (&asks.args.from, &asks.args.task) {
+            (Some(file), _) => batches::trigger(&asks.client(before)?, file, &asks.args, screen),
+            (None, Some(task)) => trigger::trigger(&asks.client(before)?, task, &asks.args, screen),
+            (None, None) => Err(CliError::usage("name the task, or a file with --from")),
+        },
         Command::Rerun(asks) => trigger::rerun(&asks.client(before)?, &asks.args, screen),
         Command::Backfill(asks) => backfill::backfill(&asks.client(before)?, &asks.args, screen),
         Command::Kill(asks) => trigger::kill(&asks.client(before)?, &asks.args, screen),

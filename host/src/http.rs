@@ -9,6 +9,7 @@
 mod api_state;
 pub mod api_types;
 mod backfills;
+mod batches;
 mod cache;
 mod chains;
 mod connection_slots;
@@ -20,13 +21,18 @@ mod filter;
 mod guard;
 mod host;
 mod hosts;
+mod idempotency;
 mod live;
 mod lock_graph;
 mod log;
 mod missing_plugins;
+mod openapi;
 mod page;
+mod paging;
 mod pauses;
 mod placement;
+mod problems;
+mod request_id;
 mod result;
 mod runs;
 mod schedule;
@@ -55,6 +61,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
     let schedule = get(schedules::show).put(schedules::put).delete(schedules::remove);
     Router::new()
         .route("/", get(page::page))
+        .route("/openapi.json", get(openapi::show))
         .route("/v1/health", get(host::health))
         .route("/livez", get(host::health))
         .route("/v1/host", get(host::host))
@@ -80,7 +87,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/tasks/{task}/pause", post(pauses::pause))
         .route("/v1/tasks/{task}/resume", post(pauses::resume))
         .route("/v1/tasks/{task}/result", get(result::of_task))
-        .route("/v1/runs", get(runs::list))
+        .route("/v1/runs", get(runs::list).post(batches::make))
         .route("/v1/runs/{run}", get(runs::show))
         .route("/v1/runs/{run}/wait", get(runs::wait))
         .route("/v1/runs/{run}/log", get(log::log))
@@ -100,8 +107,12 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/cache-restore/{*key}", post(cache::restore))
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), idempotency::once))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), extract::tenant))
-        // The guard runs before all other layers, because it was added last.
+        .layer(middleware::from_fn(paging::link))
+        // The guard runs before all layers above, because it was added after them.
         .layer(middleware::from_fn(guard::guard))
+        // Every response has the id of its request, those of the guard, too.
+        .layer(middleware::from_fn(request_id::name))
         .with_state(state)
 }

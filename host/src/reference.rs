@@ -7,7 +7,7 @@ use std::path::Path;
 const WIDTH: usize = 120;
 
 /// If this variable is in the environment, pages are written before they are compared.
-const WRITE: &str = "SEXTON_WRITE_REFERENCE";
+pub(crate) const WRITE: &str = "SEXTON_WRITE_REFERENCE";
 
 /// Fails unless `docs/reference/` has `generated` as its page `name`.
 pub(crate) fn assert_current(name: &str, generated: &str) {

@@ -14,6 +14,7 @@ mod as_written;
 mod backfill;
 mod backup;
 mod bad_input;
+mod batches;
 mod cache;
 mod cli;
 mod clock;

@@ -31,6 +31,8 @@ pub(crate) struct Measured {
     worst: f64,
     /// The same with runs that are requested one by one, if that was measured.
     asked: Option<f64>,
+    /// The runs a second that can be requested by the thousand, if that was measured.
+    pub(crate) batched: Option<f64>,
     pub(crate) starts: Starts,
     /// The time of an fdatasync, in milliseconds.
     disk: f64,
@@ -39,13 +41,14 @@ pub(crate) struct Measured {
 /// Prints the column heads of [`Measured`].
 pub(crate) fn heads() {
     println!(
-        "{:<10} {:>5} {:>10} {:>9} {:>9} {:>9} {:>20} {:>20} {:>14}",
+        "{:<10} {:>5} {:>10} {:>9} {:>9} {:>9} {:>9} {:>20} {:>20} {:>14}",
         "store",
         "hosts",
         "stored",
         "runs/s",
         "worst",
         "asked/s",
+        "batched/s",
         "due-started, ms",
         "asked-started, ms",
         "fdatasync, ms"
@@ -55,10 +58,11 @@ pub(crate) fn heads() {
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { store, hosts, stored, rate, worst, starts: Starts { due, asked: at_most }, disk, .. } = self;
-        let asked = self.asked.map(|rate| format!("{rate:.0}")).unwrap_or_default();
+        let [asked, batched] =
+            [self.asked, self.batched].map(|rate| rate.map(|rate| format!("{rate:.0}")).unwrap_or_default());
         write!(
             f,
-            "{store:<10} {hosts:>5} {stored:>10} {rate:>9.0} {worst:>9.0} {asked:>9} {due:>20} {at_most:>20} {disk:>14.3}"
+            "{store:<10} {hosts:>5} {stored:>10} {rate:>9.0} {worst:>9.0} {asked:>9} {batched:>9} {due:>20} {at_most:>20} {disk:>14.3}"
         )
     }
 }
@@ -161,8 +165,11 @@ async fn measure(front: &Front, url: &str, effort: Effort, data: &Path, asked: b
     let starts = tokio::task::spawn_blocking(move || starts(&at, effort.samples)).await.unwrap();
     let disk = fdatasync(data).p50;
     let (rate, worst) = front.rate(&effort).await;
-    let asked = if asked { Some(front.rate_asked(url, &effort).await) } else { None };
-    Measured { store: "", hosts: 0, filled: 0, stored, rate, worst, asked, starts, disk }
+    let (asked, batched) = match asked {
+        true => (Some(front.rate_asked(url, &effort).await), Some(front.rate_batched(url, effort).await)),
+        false => (None, None),
+    };
+    Measured { store: "", hosts: 0, filled: 0, stored, rate, worst, asked, batched, starts, disk }
 }
 
 /// Creates the directory of a host, with the measured plugin or without.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sexton::config::Config;
 use sexton::host::Host;
+use sexton::http::api_types::batches::Batch;
 use sexton::http::api_types::runs::{RunDetail, Triggered};
 use sexton_domain::run::{Cause, RunState};
 use sexton_domain::task::{Name, TaskKey};
@@ -32,6 +33,10 @@ const WARM: usize = 10_000;
 
 /// The connections that request runs one by one.
 const CONNECTIONS: usize = 16;
+
+/// The connections that request runs by the thousand, and the runs of each of their requests.
+const BATCHING: usize = 4;
+const BATCH: usize = 1_000;
 
 /// The pause after each run whose start is timed. It is longer than a run takes, so that the hosts are idle again.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -154,6 +159,47 @@ impl Front {
         self.all_over().await;
         runs as f64 / start.elapsed().as_secs_f64()
     }
+
+    /// Returns how many runs a second can be requested by the thousand from the host at `url`, and waits until they have
+    /// ended.
+    pub(crate) async fn rate_batched(&self, url: &str, effort: Effort) -> f64 {
+        let url = url.to_owned();
+        let rate = tokio::task::spawn_blocking(move || batched(&url, &effort)).await.unwrap();
+        self.all_over().await;
+        rate
+    }
+}
+
+/// Requests runs by the thousand from the host at `url`, over four connections. Returns how many were made a second: the
+/// best round. The task is paused meanwhile, so that nothing but asking is measured.
+fn batched(url: &str, effort: &Effort) -> f64 {
+    let agent = ureq::Agent::new_with_defaults();
+    let post = |path: &str| drop(agent.post(format!("{url}{path}")).send_empty().unwrap());
+    post(&format!("/v1/tasks/{TASK}/pause"));
+    let run = format!("{{\"task\":\"{TASK}\"}}");
+    let body = format!("{{\"runs\":[{}]}}", vec![run; BATCH].join(","));
+    // About as many as can be requested in that time.
+    let batches = ((effort.time.as_secs_f64() * 30.0) as usize / BATCHING).max(1);
+    let round = || {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..BATCHING {
+                scope.spawn(|| {
+                    let agent = ureq::Agent::new_with_defaults();
+                    for _ in 0..batches {
+                        let answer = agent.post(format!("{url}/v1/runs")).send(body.as_str()).unwrap();
+                        let text = answer.into_body().into_with_config().limit(1 << 24).read_to_string().unwrap();
+                        let made: Batch = serde_json::from_str(&text).unwrap();
+                        assert_eq!(made.created, BATCH);
+                    }
+                });
+            }
+        });
+        (BATCHING * batches * BATCH) as f64 / start.elapsed().as_secs_f64()
+    };
+    let best = (0..effort.rounds).map(|_| round()).fold(0.0, f64::max);
+    post(&format!("/v1/tasks/{TASK}/resume"));
+    best
 }
 
 /// The times until a run's guest was started, in milliseconds. The store keeps whole milliseconds.

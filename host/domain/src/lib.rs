@@ -6,6 +6,7 @@
 pub mod labels;
 pub mod lengths;
 pub mod lifecycle;
+mod openapi;
 pub mod pause;
 pub mod retry;
 pub mod run;

@@ -112,9 +112,11 @@ pub(super) enum Command {
     #[command(after_help = "Example: sexton events --kind run.finished\n\
                             Example: sexton events --task hello --after 0 --json")]
     Events(TenantCommand<EventsArgs>),
-    /// Make a run of a task
+    /// Make a run of a task, or a run for each line of a file
     #[command(after_help = formatcp!(
-        "Example: sexton trigger hello --input '{{\"name\":\"Ada\"}}' --wait\n{}", super::error::OF_RUNS
+        "Example: sexton trigger hello --input '{{\"name\":\"Ada\"}}' --wait\n\
+         Example: sexton trigger --from runs.ndjson\n{}",
+        super::error::OF_RUNS
     ))]
     Trigger(TenantCommand<TriggerArgs>),
     /// Repeat a run that is over: a new run of the same task, with the same input or another
@@ -282,6 +284,9 @@ mod tests {
             "sexton resume t --reason x",
             "sexton drain --wait --undo",
             "sexton trigger t --timeout 5s",
+            "sexton trigger",
+            "sexton trigger t --from runs.ndjson",
+            "sexton trigger --from runs.ndjson --wait",
             "sexton trigger t --wait --timeout 5",
             "sexton cache set k",
             "sexton cache set k v --file f",

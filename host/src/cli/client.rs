@@ -10,7 +10,7 @@ use ureq::{Agent, AsSendBody, Body};
 
 use super::args::DEFAULT_URL;
 use super::error::{CliError, Exit};
-use crate::http::api_types::Failure;
+use crate::http::api_types::{Failure, FailureBody, Problem};
 use sexton_domain::task::Name;
 
 /// Characters that stand unescaped in a path.
@@ -131,6 +131,15 @@ impl Client {
         self.whole(self.send(Method::POST, path, headers, body, Duration::ZERO)?)
     }
 
+    /// Returns the response to a request that makes something under an idempotency key, if there is one, and whether an
+    /// earlier request with the key has made it.
+    pub(super) fn make(&self, path: &str, key: Option<&str>, body: &[u8]) -> Result<(String, bool), CliError> {
+        let key: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let response = self.send(Method::POST, path, &key, body, Duration::ZERO)?;
+        let is_replayed = response.headers().contains_key("idempotency-replayed");
+        Ok((self.whole(response)?, is_replayed))
+    }
+
     /// Reads the whole response.
     pub(super) fn whole(&self, response: Response<Body>) -> Result<String, CliError> {
         let text = response.into_body().into_with_config().limit(MAX_ANSWER).read_to_string();
@@ -152,11 +161,21 @@ pub(super) fn decode<T: DeserializeOwned>(json: &str) -> Result<T, CliError> {
     })
 }
 
-/// Returns the error of an error response.
+/// Reads the body of an error response, also of a host of an earlier version.
+fn read_error(text: &str) -> Option<FailureBody> {
+    let problem: Result<Problem, _> = serde_json::from_str(text);
+    match problem {
+        Ok(Problem { code, detail, hint, .. }) => Some(FailureBody { code, message: detail, hint }),
+        Err(_) => serde_json::from_str(text).ok().map(|Failure { error }| error),
+    }
+}
+
+/// Returns the error of an error response. One that is the host's fault names the request, which the host's log has.
 fn refused(response: Response<Body>) -> CliError {
     let status = response.status();
+    let request = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let text = response.into_body().into_with_config().limit(64 << 10).read_to_string().unwrap_or_default();
-    let Ok(Failure { error }) = serde_json::from_str(&text) else {
+    let Some(error) = read_error(&text) else {
         return CliError::failed(format!("the server there responded with `{status}` and nothing else"))
             .hint("is it a Sexton host? `sexton run` prints the address of its API");
     };
@@ -164,10 +183,15 @@ fn refused(response: Response<Body>) -> CliError {
         // A missing route means a host of another version, not a missing object.
         StatusCode::NOT_FOUND if error.code != "no-such-route" => Exit::NotFound,
         StatusCode::CONFLICT if error.code.starts_with("schedule-") => Exit::Conflict,
+        StatusCode::UNPROCESSABLE_ENTITY => Exit::Conflict,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
         _ => Exit::Failed,
     };
-    let told = CliError::new(exit, error.message);
+    let message = match request.filter(|_| status.is_server_error()) {
+        Some(request) => format!("{} (request {request})", error.message),
+        None => error.message,
+    };
+    let told = CliError::new(exit, message);
     match error.hint {
         Some(hint) => told.hint(hint),
         None => told,
@@ -176,7 +200,9 @@ fn refused(response: Response<Body>) -> CliError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, part, with_query};
+    use super::{Client, part, read_error, refused, with_query};
+    use ureq::Body;
+    use ureq::http::Response;
 
     #[test]
     fn a_key_survives_the_way_through_a_path() {
@@ -188,6 +214,30 @@ mod tests {
         let parameters = [("limit", Some("5")), ("task", None), ("label", Some("team=web")), ("label", Some("a=b"))];
         assert_eq!(with_query("/v1/runs", &parameters), "/v1/runs?limit=5&label=team%3Dweb&label=a%3Db");
         assert_eq!(with_query("/v1/tasks", &parameters[1..2]), "/v1/tasks");
+    }
+
+    #[test]
+    fn errors_of_this_and_of_an_earlier_version_are_read() {
+        let now = r#"{"type": "urn:sexton:problem:x", "title": "X", "status": 404, "detail": "there is no run 7",
+                      "instance": "1a", "code": "no-such-run", "error": {"code": "x", "message": "y"}}"#;
+        let earlier = r#"{"error": {"code": "no-such-run", "message": "there is no run 7", "hint": null}}"#;
+        for text in [now, earlier] {
+            let error = read_error(text).expect("an error");
+            assert_eq!((error.code.as_str(), error.message.as_str()), ("no-such-run", "there is no run 7"));
+        }
+        assert!(read_error("<html>").is_none());
+    }
+
+    #[test]
+    fn an_error_that_is_the_hosts_fault_names_the_request() {
+        let told = |status: u16| {
+            let body = r#"{"error": {"code": "store-failed", "message": "the store failed"}}"#;
+            let response = Response::builder().status(status).header("x-request-id", "1a2b");
+            refused(response.body(Body::builder().data(body)).expect("a response")).message().to_owned()
+        };
+
+        assert_eq!(told(500), "the store failed (request 1a2b)");
+        assert_eq!(told(404), "the store failed");
     }
 
     #[test]

@@ -65,8 +65,7 @@ pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Resul
     let input = given(args.input.as_deref(), args.input_file.as_deref())?;
     let empty = empty_input(args.input.is_some() || args.input_file.is_some(), &input);
     let path = format!("/v1/runs/{}/rerun?past_limits={}{empty}", args.run, args.past_limits);
-    let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
-    let json = client.post(&path, &key, &input)?;
+    let (json, is_replayed) = client.make(&path, args.key.as_deref(), &input)?;
     let made: Triggered = decode(&json)?;
     let repeated = made.reruns.as_ref().ok_or_else(|| CliError::failed("the host does not say what it repeats"))?;
     for note in notes(&repeated.task, &made, client.tenant()) {
@@ -78,15 +77,16 @@ pub(super) fn rerun(client: &Client, args: &RerunArgs, screen: &Screen) -> Resul
     if args.list.json {
         return screen.json(&json);
     }
-    screen.line(&match made.created {
+    screen.line(&match made.created && !is_replayed {
         true => format!("Created run {} of `{}`, a rerun of run {}.", made.run, repeated.task, repeated.run),
         false => format!("Run {} of `{}` exists already for this key.", made.run, repeated.task),
     })
 }
 
-pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
+/// Makes a run of `task`.
+pub(super) fn trigger(client: &Client, task: &Name, args: &TriggerArgs, screen: &Screen) -> Result<(), CliError> {
     let input = given(args.input.as_deref(), args.input_file.as_deref())?;
-    let mut path = format!("/v1/tasks/{}/runs?past_limits={}", part(args.task.as_str()), args.past_limits);
+    let mut path = format!("/v1/tasks/{}/runs?past_limits={}", part(task.as_str()), args.past_limits);
     if let Some(at) = &args.at {
         path.push_str(&format!("&at={}", part(at)));
     } else if let Some(delay) = &args.after_now {
@@ -96,16 +96,15 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
         path.push_str(&format!("&label={}", part(label)));
     }
     path.push_str(empty_input(args.input.is_some() || args.input_file.is_some(), &input));
-    let key: Vec<(&str, &str)> = args.key.as_deref().map(|key| ("idempotency-key", key)).into_iter().collect();
-    let json = post_within(if args.awaited.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || {
-        client.post(&path, &key, &input)
+    let (json, is_replayed) = post_within(if args.awaited.wait { JUST_DROPPED_IN } else { Duration::ZERO }, || {
+        client.make(&path, args.key.as_deref(), &input)
     })?;
     let made: Triggered = decode(&json)?;
-    for note in notes(&args.task, &made, client.tenant()) {
+    for note in notes(task, &made, client.tenant()) {
         eprint_line(&format!("note: {note}"));
     }
     if args.awaited.wait {
-        return wait(client, &args.task, made.run, (args.awaited.timeout, args.list), screen);
+        return wait(client, task, made.run, (args.awaited.timeout, args.list), screen);
     }
     if args.list.json {
         return screen.json(&json);
@@ -117,9 +116,9 @@ pub(super) fn trigger(client: &Client, args: &TriggerArgs, screen: &Screen) -> R
     };
     let due = made.due_at.filter(|at| *at > screen.now);
     let due = due.map(|at| format!("; it starts at {} ({})", local(at), screen.ago(at))).unwrap_or_default();
-    screen.line(&match made.created {
-        true => format!("Created run {} of `{}`{replaced}{due}.", made.run, args.task),
-        false => format!("Run {} of `{}` exists already for this key{due}.", made.run, args.task),
+    screen.line(&match made.created && !is_replayed {
+        true => format!("Created run {} of `{}`{replaced}{due}.", made.run, task),
+        false => format!("Run {} of `{}` exists already for this key{due}.", made.run, task),
     })
 }
 
@@ -150,7 +149,7 @@ fn notes(task: &Name, made: &Triggered, tenant: Option<&Name>) -> Vec<String> {
 }
 
 /// Repeats the request for a while if the task does not exist: a plugin that was just dropped in may be loading.
-fn post_within(patience: Duration, post: impl Fn() -> Result<String, CliError>) -> Result<String, CliError> {
+fn post_within<T>(patience: Duration, post: impl Fn() -> Result<T, CliError>) -> Result<T, CliError> {
     let began = Instant::now();
     loop {
         match post() {

@@ -8,6 +8,7 @@
 
 pub mod attempts;
 pub mod backfills;
+pub mod batches;
 pub mod cache;
 pub mod events;
 pub mod following;
@@ -31,6 +32,7 @@ mod tests;
 pub mod timing;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use tasks::{
     Due, LastRun, LimitsShape, Retry, TaskDetail, TaskInTime, TaskSummary, Tasks, TriggerShape, WaitingRun,
@@ -39,21 +41,46 @@ pub use tasks::{
 use sexton_domain::lengths;
 use sexton_domain::time::Timestamp;
 
-/// An error response.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// An error response: problem details as in RFC 9457, with two further members.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// The URI of this kind of error, which does not change. It has the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of error in words.
+    pub title: String,
+    /// The status of the response; of the one that a part of a request would have had alone.
+    pub status: u16,
+    /// One line for people about this error.
+    pub detail: String,
+    /// The id of the request, which the host's log has, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The code for programs, which does not change.
+    pub code: String,
+    /// A hint at what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The same in the shape of earlier versions; the next version leaves it out.
+    pub error: FailureBody,
+}
+
+/// An error response of an earlier version.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// The error.
     pub error: FailureBody,
 }
 
 /// The contents of an error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FailureBody {
     /// The code for programs, which does not change.
     pub code: String,
     /// One line for people.
     pub message: String,
     /// A hint at what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 

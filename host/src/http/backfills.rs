@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::ops::{BackfillRange, OpError, Principal};
 use sexton_domain::schedule::request;
@@ -16,8 +17,9 @@ use super::missing_plugins::no_task;
 use super::tasks::known;
 
 /// The query of a backfill.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct BackfillQuery {
     from: String,
     to: Option<String>,

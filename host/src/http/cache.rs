@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::ops::{OpError, Principal, WriteEntry};
 use sexton_domain::schedule::request;
@@ -20,6 +21,7 @@ use super::cursor::{Cursor, PageQuery};
 use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, KeyPath, NoQuery, Payload, Tenant};
 use super::guard;
+use super::paging::Page;
 use super::result::{dated, is_named, text};
 
 /// The entries of a page.
@@ -31,8 +33,9 @@ const MAX_TTL: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 const X_EXPIRES_AT: HeaderName = HeaderName::from_static("x-sexton-expires-at");
 
 /// The query of a list of entries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     prefix: Option<String>,
     after: Option<String>,
@@ -45,7 +48,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
     ApiQuery(query): ApiQuery<ListQuery>,
-) -> ApiResult<Json<Entries>> {
+) -> ApiResult<Page<Entries>> {
     if query.cursor.is_some() && query.after.is_some() {
         return Err(ApiError::bad("bad-query", "`cursor` and `after` exclude each other; keep one of them"));
     }
@@ -55,12 +58,14 @@ pub(super) async fn list(
     let entries = app.store.cache_list(prefix, after, limit, app.clock.now()).await?;
     let next = if entries.len() == limit { entries.last().map(|entry| entry.key.clone()) } else { None };
     let cursor = next.clone().map(|key| Cursor::After(key).write());
-    Ok(Json(Entries { entries: entries.into_iter().map(EntryShape::from).collect(), next, cursor }))
+    let entries = entries.into_iter().map(EntryShape::from).collect();
+    Ok(Page { list: Entries { entries, next, cursor: cursor.clone() }, cursor })
 }
 
 /// The query of a reading.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ReadQuery {
     version: Option<u64>,
 }
@@ -98,8 +103,9 @@ pub(super) async fn read(
 }
 
 /// The query of a write.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct WriteQuery {
     ttl: Option<String>,
     /// The number of earlier versions to keep from now on.
@@ -156,8 +162,9 @@ pub(super) async fn history(
 }
 
 /// The query of a restoration.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct RestoreQuery {
     version: u64,
 }

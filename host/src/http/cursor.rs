@@ -66,8 +66,9 @@ fn unknown() -> ApiError {
 }
 
 /// A bounded piece of a list that is in memory.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     pub(super) limit: Option<usize>,
     pub(super) cursor: Option<String>,

@@ -1,10 +1,9 @@
 //! Defines the errors of the API. They have the same shape whatever went wrong.
 
-use axum::Json;
-use axum::http::header::RETRY_AFTER;
-use axum::http::{Method, StatusCode, Uri};
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use crate::ops::OpError;
 use sexton_domain::run::RunId;
@@ -15,7 +14,11 @@ use sexton_domain::tenant::Tenants;
 use sexton_store::StoreError;
 use sexton_store::added::ScheduleError;
 
-/// An error response: `{"error": {"code", "message", "hint"}}`.
+use super::api_types::{FailureBody, Problem};
+use super::problems;
+use super::request_id::RequestId;
+
+/// An error response: problem details as in RFC 9457. `problems` lists the codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -73,6 +76,21 @@ impl ApiError {
         self
     }
 
+    /// Returns what the caller gets of this error in response to the request `id`.
+    pub(super) fn problem(&self, id: &RequestId) -> Problem {
+        let (code, hint) = (self.code.to_owned(), self.hint.clone());
+        Problem {
+            kind: problems::type_of(self.code),
+            title: problems::title_of(self.code).to_owned(),
+            status: self.status.as_u16(),
+            detail: self.message.clone(),
+            instance: Some(id.to_string()),
+            error: FailureBody { code: code.clone(), message: self.message.clone(), hint: hint.clone() },
+            code,
+            hint,
+        }
+    }
+
     /// Sets after how many seconds the caller may try again.
     #[must_use]
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
@@ -89,28 +107,26 @@ fn one_line(text: &str) -> String {
     line
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    error: Inner<'a>,
-}
-
-#[derive(Serialize)]
-struct Inner<'a> {
-    code: &'a str,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'a str>,
-}
-
+/// Leaves the body to [`with_problem`], which knows the request's id.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let inner = Inner { code: self.code, message: &self.message, hint: self.hint.as_deref() };
-        let mut response = (self.status, Json(Body { error: inner })).into_response();
+        let mut response = self.status.into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problems::CONTENT_TYPE));
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Writes the body of an error response to the request `id`. Other responses stay as they are.
+pub(super) fn with_problem(mut response: Response, id: &RequestId) -> Response {
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        let body = serde_json::to_vec(&error.problem(id)).expect("texts and numbers are JSON");
+        *response.body_mut() = Body::from(body);
+    }
+    response
 }
 
 /// Returns the error for a change that the store refused.

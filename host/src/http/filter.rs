@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use sexton_domain::labels::Labels;
 use sexton_domain::run::{Cause, Outcome, RunId, RunState};
@@ -23,8 +24,9 @@ const MAX_PAGE: usize = 1000;
 const LONGEST_HOST: usize = 64;
 
 /// The query of a list of runs, without its labels.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     task: Option<String>,
     state: Option<String>,

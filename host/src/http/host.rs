@@ -23,6 +23,7 @@ use super::api_types::tenants::{TenantShape, Tenants};
 use super::cursor::{Cursor, PageQuery};
 use super::error::{ApiResult, log_details};
 use super::extract::{ApiQuery, NoQuery, Tenant};
+use super::paging::Page;
 
 /// `GET /v1/health`, and `GET /livez`: whether the store answers and no part of the host is down or hangs, for
 /// watchdogs.
@@ -94,7 +95,7 @@ pub(super) async fn plugins(
     State(app): State<App>,
     Tenant(tenant): Tenant,
     ApiQuery(query): ApiQuery<PageQuery>,
-) -> ApiResult<Json<Plugins>> {
+) -> ApiResult<Page<Plugins>> {
     let (after, limit) = query.read()?;
     let mut plugins = plugins_of(&app, &tenant);
     plugins.retain(|plugin| after.as_ref().is_none_or(|after| plugin.name > *after));
@@ -102,7 +103,7 @@ pub(super) async fn plugins(
     plugins.truncate(limit.unwrap_or(all));
     let last = plugins.last().filter(|_| plugins.len() < all);
     let cursor = last.map(|plugin| Cursor::After(plugin.name.clone()).write());
-    Ok(Json(Plugins { plugins, cursor }))
+    Ok(Page { list: Plugins { plugins, cursor: cursor.clone() }, cursor })
 }
 
 /// Returns the plugins of a tenant, by name.

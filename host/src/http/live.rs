@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 use serde_json::Value;
 
 use sexton_domain::run::{RunId, RunState};
@@ -44,8 +45,9 @@ pub(super) async fn list(State(app): State<App>, NamedTenant(tenant): NamedTenan
 }
 
 /// The query of a stack.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StackQuery {
     samples: Option<usize>,
     apart_ms: Option<u64>,
@@ -68,8 +70,9 @@ pub(super) async fn stack(
 }
 
 /// The query of a profile.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ProfileQuery {
     for_ms: Option<u64>,
 }

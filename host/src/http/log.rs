@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 use sexton_domain::run::RunId;
 use sexton_runtime::attempt::{LogLine, RunHandle};
@@ -28,8 +29,9 @@ use super::watch::Changes;
 const POLL: Duration = Duration::from_secs(1);
 
 /// The query of a log.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct LogQuery {
     #[serde(default)]
     follow: bool,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::ops::{self, OpError, PauseState, Principal};
 use sexton_domain::pause::{PauseTarget, PausedBy};
@@ -18,8 +19,9 @@ use super::extract::{ApiQuery, NoQuery, TaskPath, Tenant};
 use super::missing_plugins::no_task;
 
 /// The query of a pause.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PauseQuery {
     /// `why` is the parameter's former name.
     #[serde(alias = "why")]

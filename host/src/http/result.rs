@@ -6,6 +6,7 @@ use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use sexton_domain::run::{Output, RunId, RunState};
 use sexton_domain::time::Timestamp;
@@ -66,8 +67,9 @@ pub(super) async fn input_of_run(
 }
 
 /// The query of a task's result.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ResultQuery {
     of_run: Option<RunId>,
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use tokio::time::Instant;
+use utoipa::IntoParams;
 
 use crate::ops::{EndEffect, EndRun, OpError, Principal, RepeatRun};
 use sexton_domain::run::RunState;
@@ -26,6 +27,7 @@ use super::error::ApiResult;
 use super::extract::{ApiQuery, Labelled, NoQuery, Payload, RunPath, Tenant};
 use super::filter::ListQuery;
 use super::missing_plugins::{MissingPlugins, no_task};
+use super::paging::Page;
 use super::placement::Placement;
 use super::tasks::{GivenInput, idempotency_key, input, made_run};
 use super::waiting::WaitPermit;
@@ -44,7 +46,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
     Labelled(labels, query): Labelled<ListQuery>,
-) -> ApiResult<Json<Runs>> {
+) -> ApiResult<Page<Runs>> {
     let (limit, before) = query.page()?;
     let filter = query.filter(&app, tenant.clone(), labels)?;
     let page = app.store.list_runs(ListRuns { filter, before, limit, now: app.clock.now() }).await?;
@@ -56,7 +58,8 @@ pub(super) async fn list(
         let absent = MissingPlugins::of(&app, &tenant);
         runs.iter_mut().for_each(|run| explain_wait(&app, &placing, &absent, run));
     }
-    Ok(Json(Runs { runs, next, cursor: next.map(|run| Cursor::Before(run).write()), looked_back_to }))
+    let cursor = next.map(|run| Cursor::Before(run).write());
+    Ok(Page { list: Runs { runs, next, cursor: cursor.clone(), looked_back_to }, cursor })
 }
 
 /// Explains why a run waits. Its task may be missing; a run that is due may be held back by a budget, or be for hosts
@@ -113,8 +116,9 @@ pub(super) async fn show(
 }
 
 /// The query of a wait.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
     timeout: Option<String>,
 }
@@ -147,8 +151,9 @@ pub(super) async fn wait(
 }
 
 /// The query of a kill.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct KillQuery {
     #[serde(alias = "why")]
     reason: Option<String>,
@@ -175,8 +180,9 @@ pub(super) async fn kill(
 }
 
 /// The query of a rerun.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct RerunQuery {
     #[serde(default)]
     past_limits: bool,

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono_tz::Tz;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use sexton_domain::schedule::parse::{self, ParseContext};
 use sexton_domain::schedule::{explain, instant_parser, zone};
@@ -18,8 +19,9 @@ use super::extract::{ApiQuery, Tenant};
 const NEXT: usize = 5;
 
 /// The query of an explanation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ExplainQuery {
     schedule: String,
     zone: Option<String>,

@@ -9,6 +9,7 @@ use axum::http::header::LOCATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::ops::{NewSchedule, OpError, Principal, ScheduleAdded};
 use sexton_domain::schedule::request::{BadRequest, Request};
@@ -26,6 +27,7 @@ use super::cursor::Cursor;
 use super::error::{ApiError, ApiResult, schedule_refused};
 use super::extract::{ApiQuery, NoQuery, Payload, Tenant, query_of};
 use super::missing_plugins::no_task;
+use super::paging::Page;
 
 /// The default and the largest number of schedules of a page.
 const PAGE: usize = 100;
@@ -49,8 +51,9 @@ fn named(field: &str, text: &str) -> ApiResult<Name> {
 }
 
 /// The query of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     task: Option<String>,
     after: Option<String>,
@@ -59,8 +62,9 @@ pub(super) struct ListQuery {
 }
 
 /// The query of a deletion.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DeleteQuery {
     version: Option<u64>,
 }
@@ -70,7 +74,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
     ApiQuery(query): ApiQuery<ListQuery>,
-) -> ApiResult<Json<AddedSchedules>> {
+) -> ApiResult<Page<AddedSchedules>> {
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=LONGEST_PAGE).contains(&limit) {
         return Err(ApiError::bad("bad-query", format!("`limit` is a number from 1 to {LONGEST_PAGE}")));
@@ -86,7 +90,8 @@ pub(super) async fn list(
     let found = app.store.schedules(ScheduleFilter { tenant, task, by_tasks: false, after, limit }).await?;
     let next = found.last().filter(|_| found.len() == limit).map(|last| last.key.key.clone());
     let cursor = next.as_ref().map(|key| Cursor::After(key.to_string()).write());
-    Ok(Json(AddedSchedules { schedules: shapes(&app, &found).await?, next, cursor }))
+    let schedules = shapes(&app, &found).await?;
+    Ok(Page { list: AddedSchedules { schedules, next, cursor: cursor.clone() }, cursor })
 }
 
 /// `GET /v1/schedules/{key}`.

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::ops::{self, OpError, Principal, TriggerRun};
 use sexton_domain::run::HeldBack;
@@ -28,6 +29,7 @@ use super::error::{ApiError, ApiResult};
 use super::extract::{ApiQuery, Labelled, Payload, TaskPath, Tenant, query_of};
 use super::filter;
 use super::missing_plugins::no_task;
+use super::paging::Page;
 use super::placement::Placement;
 
 /// The longest idempotency key, in bytes.
@@ -110,8 +112,9 @@ pub(super) async fn known(app: &App, key: &TaskKey) -> ApiResult<Arc<Task>> {
 }
 
 /// The query of a list of tasks, without its labels.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TasksQuery {
     task: Option<String>,
     limit: Option<usize>,
@@ -123,7 +126,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Tenant(tenant): Tenant,
     Labelled(labels, query): Labelled<TasksQuery>,
-) -> ApiResult<Json<Tasks>> {
+) -> ApiResult<Page<Tasks>> {
     let (after, limit) = PageQuery { limit: query.limit, cursor: query.cursor }.read()?;
     let pattern = query.task.as_deref().map(TaskPattern::read).transpose();
     let pattern = pattern.map_err(|why| ApiError::bad("bad-query", format!("`task`: {why}")))?;
@@ -135,12 +138,13 @@ pub(super) async fn list(
     let (tasks, more) = summaries(&app, &tenant, after, listed, limit.unwrap_or(usize::MAX)).await?;
     let last = tasks.last().filter(|_| more);
     let cursor = last.map(|task| Cursor::After(task.name.to_string()).write());
-    Ok(Json(Tasks { tasks, cursor }))
+    Ok(Page { list: Tasks { tasks, cursor: cursor.clone() }, cursor })
 }
 
 /// The query of a task.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ShowQuery {
     #[serde(default)]
     statistics: bool,
@@ -185,8 +189,9 @@ pub(super) async fn show(
 }
 
 /// The query of a trigger.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TriggerQuery {
     at: Option<String>,
     /// `after` is the parameter's former name.
@@ -198,7 +203,7 @@ pub(super) struct TriggerQuery {
 }
 
 /// The word of a query that says that the body is the run's input, even if it is empty.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum GivenInput {
     Given,
@@ -209,28 +214,33 @@ pub(super) fn input(body: &[u8], given: Option<GivenInput>) -> Option<Vec<u8>> {
     (!body.is_empty() || given.is_some()).then(|| body.to_vec())
 }
 
-impl TriggerQuery {
-    fn due(&self, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
-        match (&self.at, &self.after_now) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => {
-                Err(ApiError::bad("bad-query", "`at` and `in` (or `after`) exclude each other; keep one of them"))
-            }
-            (None, Some(delay)) => Ok(Some(now.plus(request::duration("in", delay, request::FURTHEST)?))),
-            (Some(at), None) => Ok(Some(request::instant("at", at, zone, now)?)),
+/// Returns the instant at which a requested run is due: `at`, or `delay` after `now`; `None` for now.
+pub(super) fn due(at: Option<&str>, delay: Option<&str>, zone: Tz, now: Timestamp) -> ApiResult<Option<Timestamp>> {
+    match (at, delay) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => {
+            Err(ApiError::bad("bad-query", "`at` and `in` (or `after`) exclude each other; keep one of them"))
         }
+        (None, Some(delay)) => Ok(Some(now.plus(request::duration("in", delay, request::FURTHEST)?))),
+        (Some(at), None) => Ok(Some(request::instant("at", at, zone, now)?)),
     }
 }
 
+/// Returns the idempotency key of a request. It may be in quotes, as a string of structured fields is.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> ApiResult<Option<String>> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    match key.to_str() {
-        Ok(key) if (1..=MAX_DEDUP).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => {
-            let message = format!("an Idempotency-Key has 1 to {MAX_DEDUP} visible ASCII characters");
-            Err(ApiError::bad("bad-idempotency-key", message))
-        }
+    let key = key.to_str().unwrap_or_default();
+    let unquoted = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+    checked_key("an Idempotency-Key", unquoted.unwrap_or(key)).map(Some)
+}
+
+/// Returns the key `key` of a request, which is called `called`.
+pub(super) fn checked_key(called: &str, key: &str) -> ApiResult<String> {
+    if (1..=MAX_DEDUP).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(key.to_owned());
     }
+    let message = format!("{called} has 1 to {MAX_DEDUP} visible ASCII characters");
+    Err(ApiError::bad("bad-idempotency-key", message))
 }
 
 /// `POST /v1/tasks/{task}/runs`.
@@ -243,7 +253,7 @@ pub(super) async fn trigger(
 ) -> ApiResult<Response> {
     let task = known(&app, &key).await?;
     let now = app.clock.now();
-    let due_at = query.due(task.zone, now)?;
+    let due_at = due(query.at.as_deref(), query.after_now.as_deref(), task.zone, now)?;
     let input = input(&body, query.input);
     let asked = TriggerRun { due_at, input, key: idempotency_key(&headers)?, past_limits: query.past_limits, labels };
     let made = match app.ops.trigger(&Principal::Operator, &key, asked).await {
@@ -257,8 +267,14 @@ pub(super) async fn trigger(
 /// Returns the answer to a request that made a run, or found the one that an earlier such request had made.
 pub(super) fn made_run(app: &App, tenant: &Name, made: ops::Triggered, reruns: Option<Repeated>) -> Response {
     let status = if made.created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let place = format!("/v1/runs/{}{}", made.run, query_of(tenant));
+    (status, [(LOCATION, place)], Json(triggered(app, made, reruns))).into_response()
+}
+
+/// Returns the JSON of a run that was made, or found.
+pub(super) fn triggered(app: &App, made: ops::Triggered, reruns: Option<Repeated>) -> Triggered {
     let (paused_by, paused_why) = made.paused.unzip();
-    let answer = Triggered {
+    Triggered {
         run: made.run,
         due_at: made.due_at,
         created: made.created,
@@ -269,6 +285,5 @@ pub(super) fn made_run(app: &App, tenant: &Name, made: ops::Triggered, reruns: O
         note: made.note,
         held_back: app.held_back().map(HeldBackShape::from),
         reruns,
-    };
-    (status, [(LOCATION, format!("/v1/runs/{}{}", answer.run, query_of(tenant)))], Json(answer)).into_response()
+    }
 }

@@ -2,10 +2,12 @@
 
 mod any;
 mod bad;
+mod batches;
 mod cache;
 mod connections;
 mod health;
 mod hosts;
+mod idempotency;
 mod lists;
 mod logs;
 mod pages;
@@ -49,6 +51,7 @@ use sexton_store::sqlite::{SqliteOptions, SqliteStore};
 use sexton_store::{ClaimRequest, LockKind, LockMode, LockName, LockTaken, LockWait};
 use sexton_system::supervisor::{Supervisor, guarded};
 
+use super::openapi::tests::is_as_documented;
 use super::{ApiState, EventFeed, HostInfo, WaitSlots, router};
 
 /// The time of every rig: 2026-11-22T10:00:00Z.
@@ -74,18 +77,18 @@ pub(crate) struct Rig {
     _dir: tempfile::TempDir,
 }
 
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("an ASCII header"))
     }
 
@@ -176,14 +179,17 @@ impl Rig {
         Self { store, live, catalog, budgets, pause, duty, supervisor, router, events, _dir: dir }
     }
 
-    async fn ask(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Answer {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let response = self.router.clone().oneshot(request).await.expect("the router has no errors");
         let (parts, body) = response.into_parts();
         let body = tokio::time::timeout(BOUND, to_bytes(body, usize::MAX)).await.expect("the answer ends");
-        Answer { status: parts.status, headers: parts.headers, body: body.expect("a whole body") }
+        let answer = Answer { status: parts.status, headers: parts.headers, body: body.expect("a whole body") };
+        is_as_documented(&method, &uri, answer.status.as_u16(), answer.header("content-type"), &answer.body);
+        answer
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(request(Method::GET, path).body(Body::empty()).expect("a request")).await
     }
 
@@ -225,7 +231,7 @@ impl Rig {
     }
 }
 
-fn request(method: Method, path: &str) -> axum::http::request::Builder {
+pub(crate) fn request(method: Method, path: &str) -> axum::http::request::Builder {
     Request::builder().method(method).uri(path).header("host", "localhost:7070")
 }
 

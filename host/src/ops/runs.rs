@@ -1,4 +1,7 @@
-//! Starts a run on demand, and repeats one that is over.
+//! Starts runs on demand, and repeats one that is over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tracing::debug;
 
@@ -37,6 +40,14 @@ pub struct RepeatRun {
     pub past_limits: bool,
 }
 
+/// A requested run that may be made.
+struct Demanded {
+    task: Arc<Task>,
+    run: NewRun,
+    /// The limits that it goes past, in words.
+    note: Option<String>,
+}
+
 /// The run that was made, or existed.
 #[derive(Clone, Debug)]
 pub struct Triggered {
@@ -62,20 +73,64 @@ impl Ops {
     /// [`OpError::NoTask`] if no plugin offers the task; [`OpError::PastLimitsLater`]; [`OpError::BadLabels`] if the run
     /// would have too many; the store's errors.
     pub async fn trigger(&self, by: &Principal, task: &TaskKey, asked: TriggerRun) -> Result<Triggered> {
+        let now = self.clock.now();
+        let Demanded { task, run, note } = self.demanded(task, asked, now).await?;
+        self.make(by, &task, run, note, now).await
+    }
+
+    /// Makes a run for each of `asked` for `by`, all in one transaction of the store. The results are in the order of
+    /// the requests; one that is refused keeps no other from being made.
+    ///
+    /// # Errors
+    ///
+    /// The store's errors: nothing was made. Those of [`Ops::trigger`] for each request.
+    pub async fn trigger_many(
+        &self,
+        by: &Principal,
+        asked: Vec<(TaskKey, TriggerRun)>,
+    ) -> Result<Vec<Result<Triggered>>> {
+        let now = self.clock.now();
+        let (mut runs, mut demanded) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
+        for (task, asked) in asked {
+            demanded.push(self.demanded(&task, asked, now).await.map(|Demanded { task, run, note }| {
+                let due_at = run.due_at;
+                runs.push(run);
+                (task, due_at, note)
+            }));
+        }
+        let tasks: BTreeSet<TaskKey> = demanded.iter().flatten().map(|(task, ..)| task.key.clone()).collect();
+        let mut made = match runs.is_empty() {
+            true => Vec::new(),
+            false => self.store.enqueue(runs, now).await?,
+        }
+        .into_iter();
+        let (states, pauses) =
+            (self.store.task_states_of(tasks.into_iter().collect()).await?, self.store.pauses().await?);
+        let mut triggered = |(task, due_at, note): (Arc<Task>, Timestamp, Option<String>)| {
+            let made = made.next().expect("a store answers for each run it is given");
+            let own = states.get(&task.key).and_then(|state| state.paused.as_ref());
+            let paused = pauses.of(&task.key.tenant, own).map(|(by, pause)| (by, pause.why.clone()));
+            Triggered { paused, ..self.triggered(by, &task.key, made, due_at, note) }
+        };
+        Ok(demanded.into_iter().map(|demanded| demanded.map(&mut triggered)).collect())
+    }
+
+    /// Decides whether a run of `task` may be made at `now`.
+    async fn demanded(&self, task: &TaskKey, asked: TriggerRun, now: Timestamp) -> Result<Demanded> {
         let task = self.catalog.get(task).ok_or_else(|| OpError::NoTask(task.clone()))?;
         if asked.past_limits && asked.due_at.is_some() {
             return Err(OpError::PastLimitsLater);
         }
-        let now = self.clock.now();
-        let past_limits = self.limits_gone_past(&task, asked.past_limits, now).await?;
+        let note = self.limits_gone_past(&task, asked.past_limits, now).await?;
         let demand = Demand {
             due_at: asked.due_at,
             input: asked.input,
             key: asked.key,
-            past_limits: past_limits.clone(),
+            past_limits: note.clone(),
             labels: task.labels.with(&asked.labels)?,
         };
-        self.make(by, &task, NewRun::demanded(&task, demand, now), past_limits, now).await
+        let run = NewRun::demanded(&task, demand, now);
+        Ok(Demanded { task, run, note })
     }
 
     /// Makes a run for `by` that repeats the run `id` of `tenant`: of the same task, for the same instant, with the same input unless
@@ -127,7 +182,21 @@ impl Ops {
     ) -> Result<Triggered> {
         let due_at = run.due_at;
         let made = self.store.enqueue(vec![run], now).await?.pop().expect("a store answers for each run it is given");
+        let triggered = self.triggered(by, &task.key, made, due_at, note);
+        let paused = self.pause_of(&task.key).await?.map(|(by, pause)| (by, pause.why));
+        Ok(Triggered { paused, ..triggered })
+    }
 
+    /// Returns what the store made of a requested run of `task`, without the pause that keeps it from starting. Has the
+    /// runs that it replaces ended.
+    fn triggered(
+        &self,
+        by: &Principal,
+        task: &TaskKey,
+        made: EnqueueOutcome,
+        due_at: Timestamp,
+        note: Option<String>,
+    ) -> Triggered {
         let created = !matches!(made, EnqueueOutcome::Existing(_));
         let run = made.run();
         let replaced = match made {
@@ -136,15 +205,15 @@ impl Ops {
         };
         self.live.end_replaced(&replaced, run);
         if created {
-            debug!(run.id = %run, task.name = %task.key, principal = %by, "Made run {run} of `{}` on request", task.key);
+            debug!(run.id = %run, task.name = %task, principal = %by, "Made run {run} of `{task}` on request");
         }
-        Ok(Triggered {
+        Triggered {
             run,
             due_at: Some(due_at).filter(|_| created),
             created,
             replaced,
-            paused: self.pause_of(&task.key).await?.map(|(by, pause)| (by, pause.why)),
+            paused: None,
             note: note.filter(|_| created),
-        })
+        }
     }
 }

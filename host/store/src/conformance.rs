@@ -28,6 +28,7 @@ pub(crate) mod policies;
 pub(crate) mod published;
 pub(crate) mod repairs;
 pub(crate) mod replacing;
+pub(crate) mod requests;
 pub(crate) mod runs;
 pub(crate) mod supervising;
 pub(crate) mod trigger_states;
@@ -341,6 +342,14 @@ macro_rules! promises {
                 a_filter_by_tenant_keeps_events_about_all_tenants
                 old_events_are_pruned_and_ids_go_on
                 a_reader_that_listens_before_it_looks_misses_no_event
+            }
+            requests {
+                a_repeated_request_gets_the_answer_of_the_first
+                a_request_in_progress_is_not_begun_again_until_its_host_must_have_died
+                a_request_that_ends_without_an_answer_may_be_tried_again
+                requests_of_other_tenants_and_for_other_things_have_keys_of_their_own
+                one_of_many_attempts_at_a_request_begins
+                pruning_deletes_answers_of_the_day_before
             }
             hints {
                 a_waiter_that_listens_before_it_looks_misses_no_run

@@ -33,6 +33,7 @@ mod migrations;
 pub mod postgres;
 pub mod published;
 pub mod repairs;
+pub mod requests;
 pub mod rules;
 pub mod runs;
 pub mod schedules;
@@ -82,6 +83,7 @@ pub trait Store:
     + hosts::Hosts
     + published::Plugins
     + repairs::Repairs
+    + requests::Requests
     + backlog::Backlog
     + backfills::Backfills
     + views::Views

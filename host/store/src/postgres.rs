@@ -38,6 +38,7 @@ mod policies;
 mod prune;
 mod published;
 mod repairs;
+mod requests;
 mod rows;
 mod runs;
 mod schedules;

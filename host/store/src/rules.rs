@@ -12,6 +12,7 @@ pub(super) mod finish;
 pub(super) mod latest;
 pub(super) mod lists;
 pub(super) mod pausing;
+pub(super) mod requests;
 pub(super) mod retention;
 pub mod runs;
 pub(super) mod waiting;

@@ -34,6 +34,7 @@ mod prune;
 mod published;
 mod readers;
 mod repairs;
+mod requests;
 mod rows;
 mod runs;
 mod schedules;

@@ -111,14 +111,21 @@ pub(in crate::cli) struct BackfillArgs {
 #[derive(Args, Clone, Debug)]
 pub(in crate::cli) struct TriggerArgs {
     /// Name of the task
-    pub(in crate::cli) task: Name,
+    #[arg(required_unless_present = "from")]
+    pub(in crate::cli) task: Option<Name>,
+    /// File with a run to make on each line, as JSON: `{"task": "hello", "input": "x", "in": "10s", "past_limits": false,
+    /// "key": "k", "labels": {"team": "web"}}`, of which only the task is needed; `-` is stdin
+    #[arg(long, value_name = "FILE.ndjson", conflicts_with_all = [
+        "task", "input", "input_file", "label", "at", "after_now", "past_limits", "wait", "timeout",
+    ])]
+    pub(in crate::cli) from: Option<PathBuf>,
     /// Input of the run [default: that of the manifest]
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) input: Option<String>,
     /// File with the input of the run; `-` is stdin
     #[arg(long, value_name = "FILE", conflicts_with = "input")]
     pub(in crate::cli) input_file: Option<PathBuf>,
-    /// Idempotency key: a second trigger with it returns the first run
+    /// Idempotency key: a second trigger with it returns the first run; with --from, those of the whole file
     #[arg(long)]
     pub(in crate::cli) key: Option<String>,
     /// Label of the run, beside those of its task; as often as there are labels

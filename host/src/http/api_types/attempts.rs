@@ -1,6 +1,7 @@
 //! Defines the JSON of attempts that have ended, and of their logs.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::lengths::micros;
 use sexton_domain::run::{Accounts, CappedText, Outcome, Report};
@@ -8,7 +9,7 @@ use sexton_domain::time::Timestamp;
 use sexton_store::AttemptInfo;
 
 /// An attempt that has ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AttemptShape {
     /// The number of the attempt, from 1.
     pub attempt: u32,
@@ -55,7 +56,7 @@ impl From<AttemptInfo> for AttemptShape {
 }
 
 /// The resources that an attempt used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountsShape {
     /// Units of wasmtime's fuel.
     pub fuel: u64,
@@ -91,7 +92,7 @@ impl From<Accounts> for AccountsShape {
 }
 
 /// Text that was kept up to a limit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CappedTextShape {
     /// The kept text (bytes that are not UTF-8 are replaced).
     pub text: String,
@@ -107,7 +108,7 @@ impl From<CappedText> for CappedTextShape {
 }
 
 /// A line of `GET /v1/runs/{run}/log`: a line of the guest, or the end of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum LogEvent {
     /// The attempt has ended.

@@ -1,12 +1,13 @@
 //! Defines the JSON of backfills.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
 /// `POST /v1/tasks/{task}/backfill`: the runs that were made, or would be.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BackfillShape {
     /// The task.
     pub task: Name,
@@ -37,7 +38,7 @@ pub struct BackfillShape {
 }
 
 /// `DELETE /v1/tasks/{task}/backfill`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BackfillCancelled {
     /// The task.
     pub task: Name,

@@ -1,6 +1,7 @@
 //! Defines the JSON of the cache.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::time::Timestamp;
 use sexton_store::{EntryHistory, EntryInfo, VersionInfo};
@@ -9,7 +10,7 @@ use sexton_store::{EntryHistory, EntryInfo, VersionInfo};
 pub const MOST_KEPT: u32 = sexton_store::MOST_KEPT;
 
 /// `GET /v1/cache`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Entries {
     /// The entries, by key.
     pub entries: Vec<EntryShape>,
@@ -21,7 +22,7 @@ pub struct Entries {
 }
 
 /// An entry, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EntryShape {
     /// The key.
     pub key: String,
@@ -43,7 +44,7 @@ impl From<EntryInfo> for EntryShape {
 }
 
 /// `GET /v1/cache-history/{key}`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EntryHistoryShape {
     /// The key.
     pub key: String,
@@ -62,7 +63,7 @@ impl EntryHistoryShape {
 }
 
 /// A version of an entry, without its value.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct VersionShape {
     /// The version.
     pub version: u64,
@@ -82,7 +83,7 @@ impl From<VersionInfo> for VersionShape {
 }
 
 /// `PUT /v1/cache/{key}` and `POST /v1/cache-restore/{key}`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EntryWritten {
     /// The key.
     pub key: String,
@@ -91,7 +92,7 @@ pub struct EntryWritten {
 }
 
 /// `DELETE /v1/cache/{key}`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct EntryDeleted {
     /// The key.
     pub key: String,

@@ -1,6 +1,7 @@
 //! Defines the JSON of schedules that depend on earlier runs: chains, and the state of `after` and `pace`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::lengths::millis;
 use sexton_domain::pause::{PausedBy, Pauses};
@@ -11,14 +12,14 @@ use sexton_domain::time::Timestamp;
 use sexton_store::{AwaitedRunState, RunKey, TriggerState};
 
 /// `GET /v1/chains`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Chains {
     /// The chains, by name.
     pub chains: Vec<ChainShape>,
 }
 
 /// A chain, and its position.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChainShape {
     /// Its name.
     pub name: Name,
@@ -59,7 +60,7 @@ pub struct ChainShape {
 }
 
 /// A link of a chain.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LinkShape {
     /// The task.
     pub task: Name,
@@ -72,7 +73,7 @@ pub struct LinkShape {
 }
 
 /// The end of a link's run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LinkEndShape {
     /// The task of the link.
     pub task: Name,
@@ -94,7 +95,7 @@ impl From<LinkEnd> for LinkEndShape {
 }
 
 /// The state of a task's schedule that depends on earlier runs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Following {
     /// The instant at which the next run is made, as far as can be told now; `None` while it depends on the ends of
     /// runs.

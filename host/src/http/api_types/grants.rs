@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use sexton_domain::task::{Budget, Directory, Grants, HttpHost, Keep, Pattern};
 
 /// Limits of all runs of a task on one host together. Without a number there is no limit.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct BudgetShape {
     /// The units of fuel a minute.
     pub fuel_per_minute: Option<u64>,
@@ -23,7 +24,7 @@ impl From<Budget> for BudgetShape {
 }
 
 /// Permissions of a task. A name that ends in `*` stands for all names that begin so.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct GrantsShape {
     /// The lock names that it may take.
     pub locks: Vec<String>,
@@ -56,7 +57,7 @@ impl From<Grants> for GrantsShape {
 }
 
 /// Cache keys of which earlier versions are kept when the task writes them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct KeepShape {
     /// The keys.
     pub keys: String,
@@ -72,7 +73,7 @@ impl From<Keep> for KeepShape {
 }
 
 /// A host that a task may call.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct HttpHostShape {
     /// A host name, `*.example.org` for every name below one, or an IP address.
     pub host: String,
@@ -88,9 +89,10 @@ impl From<HttpHost> for HttpHostShape {
 }
 
 /// A directory that a task can use.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DirectoryShape {
     /// The path on the host.
+    #[schema(value_type = String)]
     pub host: PathBuf,
     /// The path in the guest.
     pub guest: String,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FailureBody;
 use super::pauses::PauseShape;
@@ -12,7 +13,7 @@ use sexton_domain::time::Timestamp;
 use sexton_system::supervisor::{Fault, Hung};
 
 /// `GET /v1/host`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Host {
     /// The name of the host, which its claims carry.
     pub name: String,
@@ -45,7 +46,7 @@ pub struct Host {
 }
 
 /// `GET /v1/health`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `ok`, or `down`.
     pub status: String,
@@ -72,7 +73,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// The panics of one part of the host.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FaultShape {
     /// The part: a loop, a kind of thread, or `thread NAME` for any other thread.
     pub part: String,
@@ -96,7 +97,7 @@ impl From<Fault> for FaultShape {
 }
 
 /// A loop of the host that hangs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HungShape {
     /// The name of the part.
     pub part: String,

@@ -3,20 +3,21 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 use sexton_store::hosts::{HostInfo, HostRecord};
 
 /// `GET /v1/hosts`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Hosts {
     /// The hosts, by name.
     pub hosts: Vec<HostShape>,
 }
 
 /// The state of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HostState {
     /// The host takes runs.
@@ -28,7 +29,7 @@ pub enum HostState {
 }
 
 /// A host of the store. `POST /v1/hosts/{host}/drain` and `/undrain` respond with it, too.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HostShape {
     /// The name of the host, which its claims carry.
     pub name: String,

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use sexton_runtime::runtime::digest;
 
 /// The beginning of a run's input; `GET /v1/runs/{run}/input` has all of it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct InputShape {
     /// The size of the input in bytes.
     pub bytes: usize,
@@ -19,6 +20,7 @@ pub struct InputShape {
     pub kind: Option<InputKind>,
     /// The input itself, if it is JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub json: Option<Box<RawValue>>,
     /// The SHA-256 of all of it in hex, if it is binary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,7 +28,7 @@ pub struct InputShape {
 }
 
 /// The kind of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InputKind {
     /// An object or an array of at most 4 KiB. Other JSON texts, such as `42`, are taken for text.

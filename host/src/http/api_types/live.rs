@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::lengths::{micros, millis};
 use sexton_domain::run::RunId;
@@ -12,7 +13,7 @@ use sexton_runtime::attempt::{Activity, RunHandle};
 use sexton_runtime::runtime::{Diagnosis, SampleInfo};
 
 /// `GET /v1/live`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Live {
     /// The begin of the host's pause by a signal; `None` if it is not paused.
     #[serde(default)]
@@ -29,7 +30,7 @@ pub struct Live {
 
 /// The sum of the attempts of other tenants, so that a busy host does not look idle. It does not tell which tenants
 /// those are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Others {
     /// The number of attempts under way.
     pub attempts: usize,
@@ -48,7 +49,7 @@ impl Others {
 }
 
 /// An attempt under way, with its usage so far and its current state.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LiveAttempt {
     /// The run.
     pub run: RunId,
@@ -86,7 +87,7 @@ pub struct LiveAttempt {
 }
 
 /// A wait in a host call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Wait {
     /// The name of the call, such as `locks.acquire`; `None` if the call does not report that it waits.
     pub call: Option<String>,
@@ -97,7 +98,7 @@ pub struct Wait {
 }
 
 /// `GET /v1/runs/{run}/stack`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Stack {
     /// The run.
     pub run: RunId,
@@ -110,7 +111,7 @@ pub struct Stack {
 }
 
 /// The meaning of the samples of a stack.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StackVerdict {
     /// `spins`, `slow`, `waits`, `queued` or `over`.
     pub kind: String,
@@ -119,7 +120,7 @@ pub struct StackVerdict {
 }
 
 /// A sample of an attempt.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StackSample {
     /// The age of the attempt.
     pub age_ms: u64,

@@ -1,6 +1,7 @@
 //! Defines the JSON of locks: those that are held, and which runs wait for which.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::run::RunId;
 use sexton_domain::task::Name;
@@ -8,14 +9,14 @@ use sexton_domain::time::Timestamp;
 use sexton_store as store;
 
 /// `GET /v1/locks`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Locks {
     /// The locks, by name.
     pub locks: Vec<HeldLockShape>,
 }
 
 /// The mode of a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {
     /// The lock has one holder.
@@ -34,7 +35,7 @@ impl From<store::LockMode> for LockMode {
 }
 
 /// The kind of a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LockKind {
     /// A guest takes it by its name, through the `locks` import.
@@ -53,7 +54,7 @@ impl From<store::LockKind> for LockKind {
 }
 
 /// A lock, wherever it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LockShape {
     /// The tenant.
     pub tenant: Name,
@@ -71,7 +72,7 @@ impl From<store::LockName> for LockShape {
 }
 
 /// A lock that is held.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldLockShape {
     /// The lock.
     #[serde(flatten)]
@@ -96,7 +97,7 @@ impl From<store::HeldLock> for HeldLockShape {
 }
 
 /// `GET /v1/locks/graph`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LockGraph {
     /// All locks that are held or awaited, by name.
     pub locks: Vec<LockNode>,
@@ -106,7 +107,7 @@ pub struct LockGraph {
 }
 
 /// A lock, its holders, and the runs that wait for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LockNode {
     /// The name of the lock.
     #[serde(flatten)]
@@ -118,7 +119,7 @@ pub struct LockNode {
 }
 
 /// A run that holds a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LockHolder {
     /// The run.
     pub run: RunId,
@@ -133,7 +134,7 @@ pub struct LockHolder {
 }
 
 /// A run that waits for a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LockWaiter {
     /// The run.
     pub run: RunId,

@@ -1,6 +1,7 @@
 //! Defines the JSON of pauses.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::pause::PausedBy;
 use sexton_domain::supervision::Pause;
@@ -8,7 +9,7 @@ use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
 /// `POST /v1/tasks/{task}/pause` and `/resume`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Paused {
     /// The task.
     pub task: Name,
@@ -29,7 +30,7 @@ pub struct Paused {
 }
 
 /// `POST /v1/pause` and `/resume`, and the same below `/v1/tenants/{tenant}`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PausedMany {
     /// The tenant whose tasks are meant; `None` for all tasks.
     pub tenant: Option<Name>,
@@ -47,7 +48,7 @@ pub struct PausedMany {
 }
 
 /// A pause.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PauseShape {
     /// The begin of the pause; `None` if it was not recorded.
     pub since: Option<Timestamp>,

@@ -1,13 +1,14 @@
 //! Defines the JSON of plugins.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::plugins::PluginInfo;
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
 /// `GET /v1/plugins`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Plugins {
     /// The plugins, by name.
     pub plugins: Vec<PluginShape>,
@@ -17,7 +18,7 @@ pub struct Plugins {
 }
 
 /// A plugin.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PluginShape {
     /// The name of the file without `.wasm`. A file can have any name, so it is not always a [`Name`].
     pub name: String,

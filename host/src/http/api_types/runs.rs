@@ -1,6 +1,7 @@
 //! Defines the JSON of runs, and of the answers to requests that make, end or release one.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::attempts::AttemptShape;
 use super::inputs::InputShape;
@@ -19,7 +20,7 @@ pub const FAILED: &str = "failed";
 pub const CRASHED: &str = "crashed";
 
 /// `GET /v1/runs`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Runs {
     /// The runs, newest first.
     pub runs: Vec<RunShape>,
@@ -35,7 +36,7 @@ pub struct Runs {
 }
 
 /// `GET /v1/runs/{run}` and `/wait`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunDetail {
     /// The run.
     pub run: RunShape,
@@ -53,7 +54,7 @@ pub struct RunDetail {
 }
 
 /// A run that came of another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChildShape {
     /// The run.
     pub run: RunId,
@@ -68,7 +69,7 @@ pub struct ChildShape {
 }
 
 /// The way in which a run came of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChildKindShape {
     /// The other run enqueued it.
@@ -102,7 +103,7 @@ impl From<Child> for ChildShape {
 }
 
 /// A run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunShape {
     /// Its id.
     pub id: RunId,
@@ -223,7 +224,7 @@ impl From<RunInfo> for RunShape {
 }
 
 /// The reason why a run that is due does not start.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeldBackShape {
     /// The reason in words, such as `over its budget of 1000000 fuel a minute`.
     pub reason: String,
@@ -239,7 +240,7 @@ impl From<HeldBack> for HeldBackShape {
 }
 
 /// `POST /v1/tasks/{task}/runs` and `POST /v1/runs/{run}/rerun`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Triggered {
     /// The run.
     pub run: RunId,
@@ -270,7 +271,7 @@ pub struct Triggered {
 }
 
 /// A run that another repeats.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Repeated {
     /// The run.
     pub run: RunId,
@@ -279,7 +280,7 @@ pub struct Repeated {
 }
 
 /// `POST /v1/runs/{run}/kill`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Killed {
     /// The run.
     pub run: RunId,
@@ -290,14 +291,14 @@ pub struct Killed {
 }
 
 /// `POST /v1/runs/{run}/release`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReleasedRun {
     /// The run, which may start now.
     pub run: RunId,
 }
 
 /// The effect of a request to end a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KillEffect {
     /// The run was waiting and is cancelled.

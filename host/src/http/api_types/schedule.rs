@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::timing::local;
 use super::{Due, TriggerShape};
@@ -10,7 +11,7 @@ use sexton_domain::schedule::parse::ParsedSchedule;
 use sexton_domain::time::Timestamp;
 
 /// `GET /v1/schedule/explain`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explained {
     /// The trigger that the text stands for.
     pub trigger: TriggerShape,
@@ -26,7 +27,7 @@ pub struct Explained {
 }
 
 /// An instant at which a schedule fires.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FireShape {
     /// The instant.
     #[serde(flatten)]
@@ -36,7 +37,7 @@ pub struct FireShape {
 }
 
 /// The effect of a clock change on an instant.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MarkShape {
     /// `gap`, `fold` or `left-out`.
     pub kind: String,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::schedule::MarkShape;
 use super::timing::{self, local};
@@ -16,7 +17,7 @@ use sexton_store::added::ScheduleInfo;
 
 /// The body of `PUT /v1/schedules/{key}` and `POST /v1/schedules`. Durations have a unit; instants are RFC 3339 or `in
 /// 2h`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleRequest {
     /// The key; only if the path does not have it.
@@ -93,7 +94,7 @@ impl From<ScheduleRequest> for Request {
 }
 
 /// The effect of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleEffect {
     /// The schedule was added.
@@ -109,7 +110,7 @@ pub enum ScheduleEffect {
 }
 
 /// The response to a change.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ScheduleChanged {
     /// The effect of the change.
     pub effect: ScheduleEffect,
@@ -121,7 +122,7 @@ pub struct ScheduleChanged {
 }
 
 /// `GET /v1/schedules`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct AddedSchedules {
     /// The schedules, by key.
     pub schedules: Vec<ScheduleShape>,
@@ -133,7 +134,7 @@ pub struct AddedSchedules {
 }
 
 /// The state of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleState {
     /// The schedule is active.
@@ -160,7 +161,7 @@ impl ScheduleState {
 
 /// An added schedule. Its data may hold secrets, so only their size is shown, unless one schedule is asked for by its
 /// key.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ScheduleShape {
     /// Its key, unique within its tenant.
     pub key: Name,
@@ -221,7 +222,7 @@ pub struct ScheduleShape {
 pub const MOST_DATA: usize = 16 << 10;
 
 /// The data of a schedule, by the kind of its content.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum DataShape {
     /// The data is JSON.

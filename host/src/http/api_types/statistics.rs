@@ -1,6 +1,7 @@
 //! Defines the JSON of sums over the runs of a task in a window of time.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::runs::is_false;
 use crate::ops::{Change, ChangeKind, Spread, Statistics};
@@ -9,7 +10,7 @@ use sexton_domain::run::{Outcome, RunId};
 use sexton_domain::time::Timestamp;
 
 /// Sums over the runs of a task that were made in a window of time.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StatisticsShape {
     /// The begin of the window: as requested, or when the oldest of the runs was made if there were too many.
     pub since: Timestamp,
@@ -47,7 +48,7 @@ pub struct StatisticsShape {
 }
 
 /// A number of runs at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AtOnce {
     /// The most that there were.
     pub most: u32,
@@ -58,7 +59,7 @@ pub struct AtOnce {
 }
 
 /// The distribution of durations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SpreadShape {
     /// Their number.
     pub count: u64,
@@ -71,7 +72,7 @@ pub struct SpreadShape {
 }
 
 /// A change in how a task's runs end. Runs that fail alike, one after another, are one change.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ChangeShape {
     /// The kind of the change.
     pub change: ChangeKindShape,
@@ -92,7 +93,7 @@ pub struct ChangeShape {
 }
 
 /// A kind of change in how a task's runs end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKindShape {
     /// A run failed after one that had succeeded, or as the first.

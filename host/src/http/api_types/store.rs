@@ -1,11 +1,12 @@
 //! Defines the JSON of what a host tells of its store.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_store::StoreStats;
 
 /// Counts of a store since it was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreShape {
     /// The number of transactions, each of which waited for the disk.
     pub commits: u64,

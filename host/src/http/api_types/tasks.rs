@@ -1,6 +1,7 @@
 //! Defines the JSON of tasks: in short for lists, and in full.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::following::Following;
 use super::grants::{BudgetShape, GrantsShape};
@@ -20,7 +21,7 @@ use sexton_domain::time::Timestamp;
 use sexton_store::{LatestRuns, RunInfo, TaskState};
 
 /// `GET /v1/tasks`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Tasks {
     /// The tasks, by name.
     pub tasks: Vec<TaskSummary>,
@@ -30,7 +31,7 @@ pub struct Tasks {
 }
 
 /// A task, in short.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskSummary {
     /// Its name.
     pub name: Name,
@@ -101,7 +102,7 @@ pub struct TaskSummary {
 }
 
 /// A trigger.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TriggerShape {
     /// `demand`, `start`, `cron`, `every`, `at`, `after` or `pace`.
     pub kind: String,
@@ -110,7 +111,7 @@ pub struct TriggerShape {
 }
 
 /// An instant, in UTC and as a clock in the task's zone shows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Due {
     /// The instant in UTC.
     pub at: Timestamp,
@@ -125,7 +126,7 @@ pub struct Due {
 }
 
 /// A run that waits for its start.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WaitingRun {
     /// The run.
     pub run: RunId,
@@ -136,7 +137,7 @@ pub struct WaitingRun {
 }
 
 /// The latest run of a task that has begun.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LastRun {
     /// The run.
     pub run: RunId,
@@ -152,7 +153,7 @@ pub struct LastRun {
 
 /// `GET /v1/tasks/{task}`: the summary and the rest of the definition. Settings, environment and input may hold
 /// secrets, so only names and sizes are shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TaskDetail {
     /// The summary that lists show.
     #[serde(flatten)]
@@ -197,7 +198,7 @@ pub struct TaskDetail {
 }
 
 /// The part of a [`TaskDetail`] that the command line reads.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskInTime {
     /// The summary that lists show.
     #[serde(flatten)]
@@ -209,7 +210,7 @@ pub struct TaskInTime {
 }
 
 /// The lock that each run of a task holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TaskLockShape {
     /// The name.
     pub name: String,
@@ -237,7 +238,7 @@ impl TaskLockShape {
 }
 
 /// Retries of failed attempts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Retry {
     /// The number of attempts.
     pub attempts: u32,
@@ -252,7 +253,7 @@ pub struct Retry {
 }
 
 /// Limits of one attempt: the deadline and grace in milliseconds, the others in bytes and numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LimitsShape {
     /// The time from the start of the guest to its end.
     pub deadline_ms: u64,

@@ -1,19 +1,20 @@
 //! Defines the JSON of tenants.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::runs::HeldBackShape;
 use sexton_domain::task::Name;
 
 /// `GET /v1/tenants`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Tenants {
     /// The tenants, by name.
     pub tenants: Vec<TenantShape>,
 }
 
 /// A tenant, with its usage of this host and its limits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TenantShape {
     /// Its name.
     pub name: Name,

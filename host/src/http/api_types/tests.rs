@@ -14,7 +14,7 @@ mod tasks;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Failure, FailureBody};
+use super::{Failure, FailureBody, Problem};
 use sexton_domain::task::Name;
 use sexton_domain::time::Timestamp;
 
@@ -45,10 +45,23 @@ fn name(text: &str) -> Name {
 }
 
 #[test]
-fn an_error_has_a_code_a_message_and_a_hint() {
+fn an_error_has_the_members_of_a_problem_and_the_shape_of_earlier_versions() {
     let error = FailureBody { code: "no-such-run".to_owned(), message: "there is no run 7".to_owned(), hint: None };
+    let problem = Problem {
+        kind: "urn:sexton:problem:no-such-run".to_owned(),
+        title: "There is no such run".to_owned(),
+        status: 404,
+        detail: error.message.clone(),
+        instance: Some("1a2b".to_owned()),
+        code: error.code.clone(),
+        hint: Some("list the runs".to_owned()),
+        error: FailureBody { hint: Some("list the runs".to_owned()), ..error.clone() },
+    };
     is_written_and_read(
-        &Failure { error },
-        r#"{"error":{"code":"no-such-run","message":"there is no run 7","hint":null}}"#,
+        &problem,
+        r#"{"type":"urn:sexton:problem:no-such-run","title":"There is no such run","status":404,
+           "detail":"there is no run 7","instance":"1a2b","code":"no-such-run","hint":"list the runs",
+           "error":{"code":"no-such-run","message":"there is no run 7","hint":"list the runs"}}"#,
     );
+    is_written_and_read(&Failure { error }, r#"{"error":{"code":"no-such-run","message":"there is no run 7"}}"#);
 }

@@ -3,6 +3,7 @@
 use chrono::SecondsFormat;
 use chrono_tz::Tz;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::schedule::MarkShape;
 use super::{Due, approximate};
@@ -14,7 +15,7 @@ use sexton_domain::time::Timestamp;
 use sexton_store::added::ScheduleInfo;
 
 /// Bounds on when a task is due, and how much later its runs start. A missing bound is `None`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Around {
     /// No instant before this one is due.
     pub start: Option<Timestamp>,

@@ -109,6 +109,7 @@ const HEADERS: &[&str] = &[
     "content-type",
     "content-length",
     "idempotency-key",
+    "x-request-id",
     "if-match",
     "if-none-match",
     "accept",
@@ -159,6 +160,7 @@ const BODIES: &[&str] = &[
     r#"{"key": "k", "task": "hello", "every": "1h"}"#,
     r#"{"task": "hello", "cron": "0 9 * * 1-5", "zone": "Europe/Berlin", "times": 3, "replace": true}"#,
     r#"{"task": "hello", "at": "2030-01-01T00:00:00Z", "data": {"do": "echo"}}"#,
+    r#"{"runs": [{"task": "hello", "input": [1], "in": "1s"}, {"task": "nobody"}, {"key": "k"}, 7]}"#,
 ];
 
 fn word() -> impl Strategy<Value = String> {
@@ -214,10 +216,11 @@ async fn answered(rig: &Rig, said: &str, request: Request<Body>) {
     let body = to_bytes(body, 64 << 20).await.expect("the body is whole");
     let text = String::from_utf8_lossy(&body);
     assert!(head.status.as_u16() < 500, "{said}: {} {text}", head.status);
-    if head.status.as_u16() >= 400 && head.headers.get("content-type").is_some_and(|kind| kind == "application/json") {
+    if head.status.as_u16() >= 400 && head.headers.get("content-type").is_some_and(|kind| kind == "application/problem+json") {
         let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{said}: {e}: {text}"));
         let message = error["error"]["message"].as_str().unwrap_or_else(|| panic!("{said}: {text}"));
         assert!(error["error"]["code"].is_string() && !message.is_empty(), "{said}: {text}");
+        assert_eq!(error["instance"].as_str(), head.headers["x-request-id"].to_str().ok(), "{said}: {text}");
         assert!(message.chars().count() <= 500 && !message.contains(char::is_control), "{said}: {text}");
     }
 }

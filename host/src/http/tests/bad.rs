@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 
-use super::{Rig, request};
+use super::{Answer, Rig, request};
+use crate::http::problems;
 
 /// Method, path, headers, status, code, and words that the message must have.
 type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16, &'a str, &'a str);
@@ -21,8 +22,23 @@ async fn all_are_refused(rig: &Rig, table: &[Case<'_>]) {
         let case = format!("{method} {path} {headers:?}: {} {error}", answer.status);
         assert_eq!((answer.status.as_u16(), error["code"].as_str()), (*status, Some(*code)), "{case}");
         assert!(message.contains(words) && !message.contains(char::is_control) && message.len() < 600, "{case}");
-        assert_eq!(answer.header("content-type"), "application/json", "{case}");
+        is_a_problem(&answer, &case);
     }
+}
+
+/// Checks that a response is problem details as in RFC 9457 of a listed kind, and names its request.
+fn is_a_problem(answer: &Answer, case: &str) {
+    assert_eq!(answer.header("content-type"), "application/problem+json", "{case}");
+    let problem = answer.json();
+    let kind = problems::ALL.iter().find(|kind| problem["code"] == kind.code);
+    let kind = kind.unwrap_or_else(|| panic!("{case}: the code is not listed"));
+    assert_eq!(problem["type"], problems::type_of(kind.code), "{case}");
+    assert_eq!((&problem["title"], &problem["status"]), (&kind.title.into(), &kind.status.into()), "{case}");
+    assert_eq!(answer.status.as_u16(), kind.status, "{case}");
+    assert_eq!(problem["instance"], answer.header("x-request-id"), "{case}");
+    let old = &problem["error"];
+    assert_eq!((&problem["detail"], &problem["code"]), (&old["message"], &old["code"]), "{case}");
+    assert_eq!(problem.get("hint"), old.get("hint"), "{case}");
 }
 
 #[tokio::test]
@@ -59,6 +75,12 @@ async fn every_bad_request_about_routes_and_tasks_gets_its_status_and_one_line_t
         ("POST", "/v1/tasks/hello/runs?when=now", &[], 400, "bad-query", "`when`, expected one of `at`, `after`, `in`, `past_limits`"),
         ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", "")], 400, "bad-idempotency-key", "1 to 200"),
         ("POST", "/v1/tasks/hello/runs", &[("idempotency-key", &long)], 400, "bad-idempotency-key", "1 to 200"),
+        ("POST", "/v1/runs", &[], 400, "bad-body", "no list of runs"),
+        ("POST", "/v1/runs?limit=1", &[], 400, "bad-query", "limit"),
+        ("POST", "/v1/runs?tenant=nobody", &[], 404, "no-such-tenant", "`nobody`"),
+        ("POST", "/v1/runs", &[("idempotency-key", &long)], 400, "bad-idempotency-key", "1 to 200"),
+        ("POST", "/v1/runs", &[("content-length", "1048577")], 413, "body-too-large", "1048576"),
+        ("DELETE", "/v1/runs", &[], 405, "wrong-method", "DELETE"),
         ("POST", "/v1/tasks/hello/runs", &[("content-length", "1048577")], 413, "body-too-large", "1048576"),
     ];
     all_are_refused(&rig, table).await;
@@ -196,6 +218,32 @@ async fn a_name_that_was_rebound_to_loopback_is_refused() {
     ] {
         assert_eq!(ask(uri, hosts).await.status.as_u16(), status, "{uri} {hosts:?}");
     }
+}
+
+#[tokio::test]
+async fn every_response_has_the_id_of_its_request_and_takes_over_only_harmless_ones() {
+    let rig = Rig::new();
+    let long = "a".repeat(81);
+    for (id, taken) in [
+        ("4bf92f3577b34da6a3ce929d0e0e4736", true),
+        ("job-7_a.b~c", true),
+        ("", false),
+        ("two words", false),
+        ("a/b", false),
+        ("<script>", false),
+        ("\"x\"", false),
+        (&long, false),
+    ] {
+        for (path, host) in [("/v1/tasks", "localhost"), ("/v1/nothing", "localhost"), ("/v1/tasks", "evil.example")] {
+            let request = Request::builder().uri(path).header("host", host).header("x-request-id", id);
+            let answer = rig.ask(request.body(Body::empty()).expect("a request")).await;
+            let named = answer.header("x-request-id");
+            assert_eq!(named == id, taken, "{path} of {host}: `{id}` became `{named}`");
+            assert!(taken || (named.len() == 16 && named.bytes().all(|byte| byte.is_ascii_hexdigit())), "{named}");
+        }
+    }
+    let [one, two] = [rig.get("/v1/tasks").await, rig.get("/v1/tasks").await];
+    assert_ne!(one.header("x-request-id"), two.header("x-request-id"));
 }
 
 #[tokio::test]

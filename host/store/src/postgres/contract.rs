@@ -31,7 +31,7 @@ use super::runs::Enqueue;
 use super::tx_actions::act;
 use super::{
     MOST, PostgresStore, added, cache, claims, extend, history, labels, lists, locks, loss, partitions, pauses,
-    policies, prune, published, read, runs, schedules, versions,
+    policies, prune, published, read, requests, runs, schedules, versions,
 };
 
 /// The most transactions of one pruning that give runs their tenants, for which the sweeper's other work waits.
@@ -64,6 +64,7 @@ impl Runs for PostgresStore {
         let oldest = now.minus(retention.age);
         while act!(self.acts, [], |tx| added::prune(tx, oldest, now))? > 0 {}
         while act!(self.acts, [], |tx| published::prune(tx, now))? > 0 {}
+        while act!(self.acts, [], |tx| requests::prune(tx, now))? > 0 {}
         while act!(self.acts, [], |tx| cache::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
         while act!(self.acts, [], |tx| versions::delete_expired(tx, None, now, prune::PIECE))? > 0 {}
         let page = read!(self, |tx| versions::page(tx, self.shared.leftovers.after()))?;

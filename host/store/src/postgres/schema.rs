@@ -26,7 +26,7 @@ pub(super) struct Upgrade {
 }
 
 /// All migrations, in their order.
-pub(super) const UPGRADES: [Upgrade; 18] = [
+pub(super) const UPGRADES: [Upgrade; 19] = [
     Upgrade { migration: migration!("0008_first.sql"), serves: 8 },
     Upgrade { migration: migration!("0009_hosts.sql"), serves: 8 },
     Upgrade { migration: migration!("0010_transfer.sql"), serves: 8 },
@@ -48,6 +48,7 @@ pub(super) const UPGRADES: [Upgrade; 18] = [
     Upgrade { migration: migration!("0024_runs_of_tenants.sql"), serves: 18 },
     Upgrade { migration: migration!("0025_lists.sql"), serves: 18 },
     Upgrade { migration: migration!("0026_events.sql"), serves: 18 },
+    Upgrade { migration: migration!("0027_requests.sql"), serves: 18 },
 ];
 
 /// The schema's version that this program works on.

@@ -33,7 +33,7 @@ use sexton_domain::time::Timestamp;
 
 use super::{
     SqliteStore, added, cache, claims, finish, history, labels, lists, locks, loss, pauses, policies, prune, published,
-    rows, runs, schedules, versions,
+    requests, rows, runs, schedules, versions,
 };
 
 /// The runs without tenants that get theirs in one command: about 10 ms of the writer's time.
@@ -66,6 +66,7 @@ impl Runs for SqliteStore {
         let oldest = now.minus(retention.age);
         while self.write(move |w| Ok(added::prune(&w.conn, oldest, now)?)).await? > 0 {}
         while self.write(move |w| Ok(published::prune(&w.conn, now)?)).await? > 0 {}
+        while self.write(move |w| Ok(requests::prune(&w.conn, now)?)).await? > 0 {}
         while self.write(move |w| Ok(cache::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
         while self.write(move |w| Ok(versions::delete_expired(&w.conn, None, now, prune::PIECE as i64)?)).await? > 0 {}
         let after = self.leftovers.after();

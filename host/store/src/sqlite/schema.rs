@@ -14,7 +14,7 @@ use crate::migrations::{Migration, migration};
 pub(super) const APPLICATION_ID: i32 = 0x5358_544e;
 
 /// All migrations, in their order.
-const MIGRATIONS: [Migration; 24] = [
+const MIGRATIONS: [Migration; 25] = [
     migration!("0001_first.sql"),
     migration!("0002_supervision.sql"),
     migration!("0003_cache_by_task.sql"),
@@ -40,6 +40,7 @@ const MIGRATIONS: [Migration; 24] = [
     migration!("0024_runs_of_tenants.sql"),
     migration!("0025_lists.sql"),
     migration!("0026_events.sql"),
+    migration!("0027_requests.sql"),
 ];
 
 /// The schema's number that this program works on.

@@ -58,7 +58,7 @@ fn health_names_parts_that_panicked_and_loops_that_hang() {
     };
     is_written_and_read(
         &health,
-        r#"{"status":"down","error":{"code":"unhealthy","message":"down","hint":null},
+        r#"{"status":"down","error":{"code":"unhealthy","message":"down"},
             "parts":[{"part":"worker","panics":2,"first_at":"1970-01-01T00:00:01.000Z",
             "last_at":"1970-01-01T00:00:02.000Z","message":"no good","down":true}],
             "hung":[{"part":"sweeper","silent_ms":300000}],"clock":"it was set back","lost_log_lines":3}"#,
