@@ -169,7 +169,7 @@ impl Rig {
             supervisor: supervisor.clone(),
             waiting: WaitSlots::of(WAITING),
         };
-        Self { store, live, catalog, budgets, pause, duty, supervisor, router: router(Arc::new(state)), _dir: dir }
+        Self { store, live, catalog, budgets, pause, duty, supervisor, router: router(Arc::new(state), crate::dashboard::routes()), _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
