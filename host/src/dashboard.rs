@@ -12,6 +12,7 @@ mod assets;
 mod cache;
 mod calendar;
 mod explain;
+mod facts;
 mod hosts;
 mod locks;
 mod log;

@@ -2,7 +2,6 @@
 
 use sexton_domain::task::Name;
 
-use super::actions;
 use super::ask::Ask;
 use super::assets;
 use super::look::{Tone, shown};
@@ -143,7 +142,7 @@ fn times(ask: &Ask) -> Vec<Link> {
 fn notices(ask: &Ask, clock: &Clock) -> Vec<Notice> {
     let app = &ask.views.app;
     let line = |tone, text: String| Notice { tone, text };
-    let done = ask.done.as_deref().and_then(actions::done);
+    let done = ask.done.as_deref().and_then(done);
     let mut notices: Vec<Notice> = done.map(|text| line(Tone::Ok, text.to_owned())).into_iter().collect();
     if let Some(since) = app.pause.since() {
         let since = clock.utc(since).plain();
@@ -154,6 +153,21 @@ fn notices(ask: &Ask, clock: &Clock) -> Vec<Notice> {
     }
     notices.extend(app.clock.doubt().map(|doubt| line(Tone::Bad, doubt)));
     notices
+}
+
+/// Returns a sentence about an action. The words come from the address, so only known ones are shown.
+fn done(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "started" => "A run was made.",
+        "paused" => "The task is paused: none of its runs start.",
+        "resumed" => "The pause of the task has ended.",
+        "killed" => "The run was told to end.",
+        "released" => "The run may start.",
+        "deleted" => "The schedule was deleted.",
+        "drained" => "The host takes no more runs, and finishes those it has.",
+        "undrained" => "The host takes runs again.",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
