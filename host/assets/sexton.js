@@ -122,7 +122,7 @@ function keyOf(node) {
 
 function morphChildren(old, fresh) {
   const byKey = new Map();
-  for (const child of old.children) if (child.id) byKey.set(child.id, child);
+  for (const child of old.children) if (child.id && !isOwn(child)) byKey.set(child.id, child);
   let at = old.firstChild;
   for (const next of [...fresh.childNodes]) {
     while (at && isOwn(at)) at = at.nextSibling;

@@ -69,6 +69,7 @@ pub(crate) struct Rig {
     pause: Arc<HostPause>,
     duty: Arc<HostDuty>,
     supervisor: Arc<Supervisor>,
+    pub(crate) state: Arc<ApiState>,
     pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
@@ -169,7 +170,9 @@ impl Rig {
             supervisor: supervisor.clone(),
             waiting: WaitSlots::of(WAITING),
         };
-        Self { store, live, catalog, budgets, pause, duty, supervisor, router: router(Arc::new(state), crate::dashboard::routes()), _dir: dir }
+        let state = Arc::new(state);
+        let router = router(Arc::clone(&state), Router::new());
+        Self { store, live, catalog, budgets, pause, duty, supervisor, state, router, _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
