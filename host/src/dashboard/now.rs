@@ -7,8 +7,10 @@ use crate::http::api_types::TaskSummary;
 use crate::http::api_types::live::{Live, LiveAttempt};
 use crate::http::api_types::locks::LockGraph;
 use crate::http::api_types::plugins::PluginShape;
+use crate::http::api_types::runs::RunShape;
 use crate::http::views::Seen;
 use sexton_domain::lengths::millis;
+use sexton_domain::pause::PausedBy;
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::task::TaskKey;
 use sexton_domain::time::Timestamp;
@@ -27,6 +29,9 @@ const NEEDS: usize = 12;
 const LIVE: usize = 200;
 const NEXT: usize = 8;
 const NEWEST: usize = 8;
+
+/// The waiting runs among which those are found that wait for a person.
+const WAITING: usize = 50;
 
 /// The delay of a start, in milliseconds, from which a run is late.
 const LATE: u64 = 10_000;
@@ -98,7 +103,9 @@ struct NowPage {
     newest: Vec<RunRow>,
     runs_href: String,
     tasks_href: String,
-    no_tasks: bool,
+    /// The number of all tasks, of which the first are looked at.
+    all_tasks: usize,
+    looked_at: usize,
 }
 
 /// `GET /`.
@@ -113,7 +120,10 @@ async fn build(ask: &Ask) -> Seen<NowPage> {
     let tasks = views.tasks(&format!("limit={TASKS}")).await?.tasks;
     let (live, graph, plugins) = (views.live().await, views.lock_graph().await?, views.plugins());
     let newest = views.runs(&format!("limit={NEWEST}")).await?.runs;
+    let waiting = views.runs(&format!("state=waiting&limit={WAITING}")).await?.runs;
     let mut needs = tasks.iter().filter_map(|task| of_task(ask, &clock, task)).collect::<Vec<_>>();
+    needs.extend(waiting.iter().filter_map(|run| suspected(ask, &clock, run)));
+    needs.extend(tasks.iter().find_map(|task| all_paused(ask, &clock, task)));
     needs.extend(plugins.iter().filter_map(|plugin| of_plugin(ask, plugin)));
     needs.extend(stuck(ask, &graph));
     needs.sort_by_key(|need| need.tone != Tone::Bad && need.tone != Tone::Crash);
@@ -133,7 +143,8 @@ async fn build(ask: &Ask) -> Seen<NowPage> {
         newest: newest.iter().map(|run| RunRow::of(ask, &clock, run)).collect(),
         runs_href: ask.href("/runs"),
         tasks_href: ask.href("/tasks"),
-        no_tasks: tasks.is_empty(),
+        all_tasks: views.app.catalog.count_of(&views.tenant),
+        looked_at: tasks.len(),
     })
 }
 
@@ -183,7 +194,7 @@ fn of_task(ask: &Ask, clock: &Clock, task: &TaskSummary) -> Option<Need> {
         let about = format!("{} in a row{outcome}", many(task.failures.max(1) as usize, "failure"));
         return Some(need(Tone::Bad, "F", "failing", about, last.ended_at));
     }
-    if task.paused {
+    if task.paused_by == Some(PausedBy::Task) {
         let why = task.paused_why.clone().unwrap_or_else(|| "no reason was given".to_owned());
         return Some(need(Tone::Warn, "P", "paused", why, task.paused_at));
     }
@@ -193,8 +204,42 @@ fn of_task(ask: &Ask, clock: &Clock, task: &TaskSummary) -> Option<Need> {
     if let Some(why) = &task.set_back {
         return Some(need(Tone::Warn, "C", "clock set back", why.clone(), None));
     }
-    let waiting = task.waiting.as_ref().map(|waiting| waiting.run_at).filter(late)?;
+    let waiting = task.waiting.as_ref().filter(|_| !task.paused).map(|waiting| waiting.run_at).filter(late)?;
     Some(need(Tone::Warn, "L", "late", "its next run could have started".to_owned(), Some(waiting)))
+}
+
+/// Returns the pause of all tasks, or of those of a tenant, if a task is paused by it.
+fn all_paused(ask: &Ask, clock: &Clock, task: &TaskSummary) -> Option<Need> {
+    let name = match task.paused_by? {
+        PausedBy::Task => return None,
+        PausedBy::Tenant => format!("all tasks of {}", task.tenant),
+        PausedBy::All => "all tasks".to_owned(),
+    };
+    Some(Need {
+        id: "need-all".to_owned(),
+        tone: Tone::Warn,
+        letter: "P",
+        kind: "paused",
+        href: ask.href("/tasks"),
+        name,
+        about: brief(task.paused_why.as_deref().unwrap_or("no reason was given")),
+        when: task.paused_at.map(|at| clock.utc(at)),
+    })
+}
+
+/// Returns a run that is held back until a person lets it start.
+fn suspected(ask: &Ask, clock: &Clock, run: &RunShape) -> Option<Need> {
+    let since = run.suspected_at?;
+    Some(Need {
+        id: format!("suspected-{}", run.id),
+        tone: Tone::Crash,
+        letter: "X",
+        kind: "suspected",
+        href: run_href(ask, run.id),
+        name: format!("run {} of {}", run.id, run.task),
+        about: brief(run.why.as_deref().unwrap_or_default()),
+        when: Some(clock.at(since, zone_of(ask, &run.key()))),
+    })
 }
 
 fn of_plugin(ask: &Ask, plugin: &PluginShape) -> Option<Need> {

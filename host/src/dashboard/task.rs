@@ -17,7 +17,7 @@ use super::facts::{self, Fact};
 use super::look::{Mark, brief, lasted, shown};
 use super::rows::{RunRow, run_href};
 use super::shell::Shell;
-use super::tasks::{Dot, Health, STRIP, STRIP_AGE, health, strip, took};
+use super::tasks::{Dot, Health, STRIP, STRIP_AGE, WaitingRow, health, strip, took, waiting};
 use super::times::{Clock, When};
 
 /// The runs that are listed.
@@ -86,6 +86,7 @@ struct TaskPage {
     remarks: Vec<String>,
     next: Vec<DueRow>,
     next_words: String,
+    waiting: Option<WaitingRow>,
     strip: Vec<Dot>,
     durations: Vec<DurationBar>,
     longest: String,
@@ -132,6 +133,7 @@ async fn build(ask: &Ask, task: &str) -> Seen<TaskPage> {
         remarks: remarks(&detail),
         next: summary.next.iter().map(|due| due_row(&clock, zone, due)).collect(),
         next_words: summary.done.as_deref().map(shown).unwrap_or_default(),
+        waiting: waiting(ask, &clock, summary),
         strip: strip(ask, &clock, &window.runs),
         durations,
         longest,

@@ -49,9 +49,17 @@ struct TaskRow {
     trigger: String,
     next: Option<When>,
     next_words: String,
+    waiting: Option<WaitingRow>,
     strip: Vec<Dot>,
     p50: String,
     p95: String,
+}
+
+/// A run that waits for its start.
+#[derive(Clone, Debug)]
+pub(super) struct WaitingRow {
+    pub(super) href: String,
+    pub(super) text: String,
 }
 
 /// Whether a task is well.
@@ -149,10 +157,21 @@ fn row(ask: &Ask, clock: &Clock, task: &TaskSummary, runs: &[RunTimes]) -> TaskR
         trigger: shown(&task.trigger.text),
         next: task.next.first().filter(|_| !task.paused).map(|due| clock.at(due.at, zone)),
         next_words: next_words(task),
+        waiting: waiting(ask, clock, task),
         strip: strip(ask, clock, runs),
         p50,
         p95,
     }
+}
+
+/// Returns the run of a task that starts next of those that wait.
+pub(super) fn waiting(ask: &Ask, clock: &Clock, task: &TaskSummary) -> Option<WaitingRow> {
+    let waiting = task.waiting.as_ref()?;
+    let starts = match waiting.run_at > clock.now {
+        true => format!(", starts {}", clock.utc(waiting.run_at).ago),
+        false => String::new(),
+    };
+    Some(WaitingRow { href: run_href(ask, waiting.run), text: format!("run {} waits{starts}", waiting.run) })
 }
 
 /// Returns the reason why a task has no next instant.

@@ -1,13 +1,9 @@
 //! Tests pages over a real store: what they show, what they refuse, and that text of guests stays text.
 
-use std::sync::Arc;
-
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use tower::ServiceExt;
 
-use super::routes;
-use crate::http::router;
 use crate::http::tests::{Rig, report};
 use sexton_domain::lifecycle::Transition;
 use sexton_domain::run::Outcome;
@@ -36,7 +32,7 @@ async fn ask(rig: &Rig, method: Method, path: &str, body: &str) -> Answer {
 }
 
 async fn send(rig: &Rig, request: Request<Body>) -> Answer {
-    let response = router(Arc::clone(&rig.state), routes()).oneshot(request).await.unwrap();
+    let response = rig.router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
     Answer { status: parts.status, headers: parts.headers, text }

@@ -69,7 +69,6 @@ pub(crate) struct Rig {
     pause: Arc<HostPause>,
     duty: Arc<HostDuty>,
     supervisor: Arc<Supervisor>,
-    pub(crate) state: Arc<ApiState>,
     pub(crate) router: Router,
     _dir: tempfile::TempDir,
 }
@@ -170,9 +169,8 @@ impl Rig {
             supervisor: supervisor.clone(),
             waiting: WaitSlots::of(WAITING),
         };
-        let state = Arc::new(state);
-        let router = router(Arc::clone(&state), Router::new());
-        Self { store, live, catalog, budgets, pause, duty, supervisor, state, router, _dir: dir }
+        let router = router(Arc::new(state), crate::dashboard::routes());
+        Self { store, live, catalog, budgets, pause, duty, supervisor, router, _dir: dir }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
