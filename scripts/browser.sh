@@ -17,7 +17,7 @@ has_browser() {
 }
 
 missing=()
-has_browser || missing+=(chromium fonts-dejavu-core)
+has_browser || missing+=(chromium fonts-inter)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 if [ "${#missing[@]}" -gt 0 ]; then

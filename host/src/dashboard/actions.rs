@@ -156,7 +156,7 @@ fn run_path(run: RunId) -> String {
 pub(super) async fn delete_schedule(ask: Ask, Path(key): Path<String>, request: Request<Body>) -> Response {
     let outcome = async {
         let (key, sent) = (name(&key)?, Sent::of(request).await?);
-        let version = sent.text("version").map(|version| version.parse()).transpose();
+        let version = sent.text("version").map(|version| version.parse::<u64>()).transpose();
         let version = version.map_err(|_| bad("`version` is a number"))?;
         let key = ScheduleKey { tenant: ask.views.tenant.clone(), key };
         ask.views.app.ops.delete_schedule(&OPERATOR, key, version).await?;

@@ -8,7 +8,7 @@ use crate::http::api_types::locks::{LockGraph, LockKind};
 use crate::http::views::Seen;
 use sexton_domain::run::RunId;
 
-use super::address::part;
+use super::address::{encoded, part};
 use super::ask::Ask;
 use super::look::{bytes, shown};
 use super::rows::run_href;
@@ -69,7 +69,7 @@ async fn build(ask: &Ask) -> Seen<CachePage> {
     };
     let others: Vec<(&str, &str)> = ask.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let others = others.into_iter().filter(|(name, _)| *name != "key").chain([("limit", PAGE)]);
-    let found = ask.views.cache(&super::address::encoded(others)).await?;
+    let found = ask.views.cache(&encoded(others)).await?;
     let graph = ask.views.lock_graph().await?;
     let row = |entry: &EntryShape| EntryRow { renewed_by: renewer(ask, &graph, &entry.key), ..row(ask, &clock, entry) };
     Ok(CachePage {
@@ -87,7 +87,7 @@ fn row(ask: &Ask, clock: &Clock, entry: &EntryShape) -> EntryRow {
     let path: Vec<String> = entry.key.split('/').map(part).collect();
     EntryRow {
         key: shown(&entry.key),
-        history: ask.to("/cache", &[("key", &entry.key)]),
+        history: ask.to("/cache", &[("key", entry.key.as_str())]),
         value: ask.href(&format!("/v1/cache/{}", path.join("/"))),
         size: bytes(entry.size),
         version: entry.version,

@@ -11,7 +11,7 @@ use chrono::{DateTime, Timelike};
 use chrono_tz::Tz;
 
 use crate::http::views::{Refused, Seen};
-use sexton_domain::task::Task;
+use sexton_domain::task::{Name, Task};
 use sexton_domain::time::Timestamp;
 
 use super::ask::Ask;
@@ -74,11 +74,11 @@ struct CalendarPage {
 /// The instants of a week.
 #[derive(Clone, Debug, Default)]
 struct Week {
-    /// The number of runs for each beginning of an hour, and for each minute.
-    hours: BTreeMap<i64, u64>,
+    /// The number of runs for each quarter of an hour, and for each minute.
+    quarters: BTreeMap<i64, u64>,
     minutes: BTreeMap<i64, usize>,
     /// The tasks that are due more often than can be shown.
-    often: Vec<sexton_domain::task::Name>,
+    often: Vec<Name>,
     all: usize,
 }
 
@@ -99,7 +99,7 @@ async fn build(ask: &Ask) -> Seen<CalendarPage> {
         message: "the calendar could not be worked out".to_owned(),
         hint: None,
     })?;
-    let link = |name: &sexton_domain::task::Name| Link {
+    let link = |name: &Name| Link {
         href: task_href(ask, name),
         text: name.to_string(),
         current: false,
@@ -134,7 +134,7 @@ impl Week {
             for at in instants {
                 let minute = at.as_millis().div_euclid(60_000);
                 *week.minutes.entry(minute).or_default() += 1;
-                *week.hours.entry(minute.div_euclid(15)).or_default() += 1;
+                *week.quarters.entry(minute.div_euclid(15)).or_default() += 1;
             }
         }
         week
@@ -150,7 +150,7 @@ impl Week {
         for date in today.iter_days().take(DAYS as usize) {
             days.insert(date, [0; 24]);
         }
-        for (quarter, number) in &self.hours {
+        for (quarter, number) in &self.quarters {
             let at = local(*quarter);
             if let Some(hours) = days.get_mut(&at.date_naive()) {
                 hours[at.hour() as usize] += number;
@@ -196,7 +196,6 @@ fn step(number: u64, most: u64) -> u8 {
 mod tests {
     use super::*;
     use sexton_domain::schedule::Trigger;
-    use sexton_domain::task::Name;
 
     /// 2026-11-22T10:00:00Z, a Sunday.
     const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);

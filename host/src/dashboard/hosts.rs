@@ -85,6 +85,6 @@ fn row(ask: &Ask, clock: &Clock, host: &HostShape) -> HostRow {
         address: shown(&host.address),
         started: clock.utc(host.started_at),
         seen: clock.utc(host.seen_at),
-        runs: ask.to("/runs", &[("host", &host.name), ("state", "running")]),
+        runs: ask.to("/runs", &[("host", host.name.as_str()), ("state", "running")]),
     }
 }

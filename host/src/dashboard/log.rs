@@ -51,7 +51,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Reads the fields `find` and `level` of a page.
     pub(super) fn of(ask: &Ask) -> Self {
-        let level = LEVELS.iter().position(|level| ask.field("level") == Some(level)).unwrap_or(0);
+        let level = LEVELS.iter().position(|level| ask.field("level") == Some(*level)).unwrap_or(0);
         Self { text: ask.value("find").to_lowercase(), level }
     }
 

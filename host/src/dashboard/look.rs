@@ -104,10 +104,7 @@ impl Mark {
 
 /// A bar: the used part of a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Template)]
-#[template(
-    ext = "html",
-    source = r#"<svg class="meter{% if used >= 90 %} high{% endif %}" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{{ used }} % of {{ what }}"><title>{{ used }} % of {{ what }}</title><rect width="100" height="8"/><rect width="{{ used }}" height="8"/></svg>"#
-)]
+#[template(path = "parts/bar.html")]
 pub(super) struct Bar {
     /// The used part in percent, 100 at most.
     used: u64,

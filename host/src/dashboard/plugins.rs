@@ -5,6 +5,7 @@ use axum::response::Response;
 
 use crate::http::api_types::plugins::PluginShape;
 use crate::http::views::Seen;
+use sexton_domain::task::Name;
 
 use super::ask::Ask;
 use super::look::{bytes, shown, shown_lines};
@@ -60,10 +61,10 @@ fn build(ask: &Ask) -> Seen<PluginsPage> {
     let end = begin.saturating_add(PAGE);
     // Plugins that are not used come first, because they need somebody.
     let (quarantined, used): (Vec<_>, Vec<_>) = plugins.into_iter().partition(|plugin| plugin.quarantine.is_some());
-    let shown = quarantined.iter().chain(&used).skip(begin).take(PAGE);
+    let page = quarantined.iter().chain(&used).skip(begin).take(PAGE);
     Ok(PluginsPage {
         shell: ask.shell("Plugins").same(ask.same("/v1/plugins")),
-        rows: shown.map(|plugin| row(ask, &clock, plugin)).collect(),
+        rows: page.map(|plugin| row(ask, &clock, plugin)).collect(),
         all,
         first: ask.first(),
         next: ask.next((end < all).then(|| end.to_string()).as_deref()),
@@ -71,7 +72,7 @@ fn build(ask: &Ask) -> Seen<PluginsPage> {
 }
 
 fn row(ask: &Ask, clock: &Clock, plugin: &PluginShape) -> PluginRow {
-    let task = |task: &sexton_domain::task::Name| Link {
+    let task = |task: &Name| Link {
         href: task_href(ask, task),
         text: task.to_string(),
         current: false,
