@@ -61,7 +61,9 @@ fn every_page_shows_what_the_host_has_done() {
     let failed = id(&host.run("probe", r#"{"do": "panic", "message": "the disk is full"}"#));
     host.run("probe", r#"{"do": "cache-set", "key": "front/page", "value": "news"}"#);
     let waits = host.trigger("probe", r#"{"do": "sleep", "ms": 600000}"#);
-    host.eventually("the run is under way", || (state(&host.get(&format!("/v1/runs/{waits}"))) == "running").then_some(()));
+    host.eventually("the run is under way", || {
+        (state(&host.get(&format!("/v1/runs/{waits}"))) == "running").then_some(())
+    });
     host.cli(&["schedule", "add", "weekly", "--task", "probe", "--cron", "0 9 * * mon"]);
 
     let failed_row = format!("id=\"run-{failed}\"");
@@ -99,7 +101,8 @@ fn text_of_a_guest_stays_text_on_every_page() {
     let echoed = id(&host.run("probe", &format!(r#"{{"do": "echo", "value": "{attack}"}}"#)));
     host.run("probe", &format!(r#"{{"do": "cache-set", "key": "{attack}", "value": "x"}}"#));
 
-    let paths = [format!("/runs/{failed}"), format!("/runs/{echoed}"), "/tasks/probe".into(), "/runs".into(), "/cache".into()];
+    let paths =
+        [format!("/runs/{failed}"), format!("/runs/{echoed}"), "/tasks/probe".into(), "/runs".into(), "/cache".into()];
     for path in paths {
         let page = get(&host, &path);
         assert_eq!(page.status, 200, "{path}: {}", page.text);

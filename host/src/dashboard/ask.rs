@@ -206,11 +206,12 @@ impl Ask {
 }
 
 /// Returns the address of a page. The default tenant, and the zones of tasks, need no words.
-fn address(path: &str, mut fields: Vec<(&str, &str)>, tenant: &Name, times: Times) -> String {
+fn address(path: &str, fields: Vec<(&str, &str)>, tenant: &Name, times: Times) -> String {
+    let times = times.word();
+    let mut fields: Vec<(&str, &str)> = fields;
     if *tenant != Name::default_tenant() {
         fields.push((TENANT, tenant.as_str()));
     }
-    let times = times.word();
     if let Some(times) = &times {
         fields.push((TIMES, times));
     }

@@ -99,12 +99,7 @@ async fn build(ask: &Ask) -> Seen<CalendarPage> {
         message: "the calendar could not be worked out".to_owned(),
         hint: None,
     })?;
-    let link = |name: &Name| Link {
-        href: task_href(ask, name),
-        text: name.to_string(),
-        current: false,
-        mine: false,
-    };
+    let link = |name: &Name| Link { href: task_href(ask, name), text: name.to_string(), current: false, mine: false };
     Ok(CalendarPage {
         shell: ask.shell("Calendar").same(ask.same("/v1/tasks")),
         days: week.days(zone, now),
@@ -161,7 +156,7 @@ impl Week {
             let name = date.format("%a %-d %b").to_string();
             let hour = |(hour, number): (usize, u64)| Hour {
                 number,
-                text: if number == 0 { "·".to_owned() } else { count(number) },
+                text: count(number),
                 step: step(number, most),
                 title: format!("{name}, {hour:02}:00: {number} due"),
             };

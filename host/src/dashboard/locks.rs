@@ -80,12 +80,8 @@ pub(super) async fn page(ask: Ask) -> Response {
 async fn build(ask: &Ask) -> Seen<LocksPage> {
     let (clock, graph) = (Clock::new(ask.now, ask.times), ask.views.lock_graph().await?);
     let (drawn, height) = draw(&graph);
-    let link = |run: &RunId| Link {
-        href: run_href(ask, *run),
-        text: format!("run {run}"),
-        current: false,
-        mine: false,
-    };
+    let link =
+        |run: &RunId| Link { href: run_href(ask, *run), text: format!("run {run}"), current: false, mine: false };
     Ok(LocksPage {
         shell: ask.shell("Locks").same(ask.same("/v1/locks/graph")),
         rows: graph.locks.iter().map(|node| row(ask, &clock, node)).collect(),
@@ -171,14 +167,17 @@ mod tests {
     #[test]
     fn the_picture_shows_only_locks_for_which_runs_wait() {
         let (since, task) = (Timestamp::from_millis(0), Name::new("task").unwrap());
-        let lock = |name: &str| LockShape {
-            tenant: Name::default_tenant(),
-            kind: LockKind::Named,
-            name: name.to_owned(),
-        };
+        let lock =
+            |name: &str| LockShape { tenant: Name::default_tenant(), kind: LockKind::Named, name: name.to_owned() };
         let (mode, run) = (LockMode::Exclusive, RunId(1));
-        let held = ["free", "wanted"]
-            .map(|name| HeldLockShape { lock: lock(name), mode, run, task: task.clone(), fence: 1, since });
+        let held = ["free", "wanted"].map(|name| HeldLockShape {
+            lock: lock(name),
+            mode,
+            run,
+            task: task.clone(),
+            fence: 1,
+            since,
+        });
         let waits = (2..40).map(|run| {
             let (run, task) = (RunId(run), task.clone());
             (lock("wanted"), LockWaiter { run, task, mode, since, place: 1, stuck: true })

@@ -197,8 +197,7 @@ mod tests {
     #[test]
     fn a_mark_has_a_shape_a_letter_and_a_word() {
         let html = Mark::of(RunState::Failed, Some(Outcome::TimedOut)).to_string();
-        let expected =
-            "<span class=\"mark\"><span class=\"m crash\" aria-hidden=\"true\">D</span>timed-out</span>";
+        let expected = "<span class=\"mark\"><span class=\"m crash\" aria-hidden=\"true\">D</span>timed-out</span>";
         assert_eq!(html, expected);
     }
 

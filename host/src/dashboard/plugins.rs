@@ -72,12 +72,7 @@ fn build(ask: &Ask) -> Seen<PluginsPage> {
 }
 
 fn row(ask: &Ask, clock: &Clock, plugin: &PluginShape) -> PluginRow {
-    let task = |task: &Name| Link {
-        href: task_href(ask, task),
-        text: task.to_string(),
-        current: false,
-        mine: false,
-    };
+    let task = |task: &Name| Link { href: task_href(ask, task), text: task.to_string(), current: false, mine: false };
     let digest = plugin.digest.as_deref().unwrap_or_default();
     PluginRow {
         name: shown(&plugin.name),

@@ -28,7 +28,6 @@ pub(super) struct RunRow {
     pub(super) message: String,
     /// The cause in words.
     pub(super) cause: String,
-    pub(super) host: String,
     pub(super) labels: Vec<String>,
 }
 
@@ -50,7 +49,6 @@ impl RunRow {
             attempt: run.attempt,
             message: brief(message),
             cause: cause(run),
-            host: run.host.as_deref().map(shown).unwrap_or_default(),
             labels: run.labels.iter().map(|(key, value)| shown(&format!("{key}={value}"))).collect(),
         }
     }

@@ -119,8 +119,7 @@ fn quick(ask: &Ask) -> Vec<Link> {
     };
     let task = ask.field("task").map(|task| ("task", task));
     let link = |(text, name, value): (&str, &'static str, &'static str)| {
-        let fields: Vec<(&str, &str)> =
-            task.into_iter().chain((!name.is_empty()).then_some((name, value))).collect();
+        let fields: Vec<(&str, &str)> = task.into_iter().chain((!name.is_empty()).then_some((name, value))).collect();
         Link { href: ask.to("/runs", &fields), text: text.to_owned(), current: is_current(name, value), mine: false }
     };
     QUICK.into_iter().map(link).collect()

@@ -45,7 +45,6 @@ struct DurationBar {
     y: u64,
     height: u64,
     mark: Mark,
-    href: String,
     title: String,
 }
 
@@ -78,7 +77,6 @@ struct TaskPage {
     health: Health,
     /// The reason why none of its runs start.
     why: Option<String>,
-    is_paused: bool,
     /// Whether the task itself is paused, so that it can be resumed here.
     is_paused_itself: bool,
     words: String,
@@ -119,14 +117,13 @@ async fn build(ask: &Ask, task: &str) -> Seen<TaskPage> {
     let sums = detail.statistics.as_ref();
     let changes = sums.map(|sums| changes(ask, &clock, zone, sums)).unwrap_or_default();
     let summary = &detail.summary;
-    let (durations, longest) = durations(ask, &window.runs);
+    let (durations, longest) = durations(&window.runs);
     Ok(TaskPage {
         shell: ask.shell(name.as_str()).same(ask.same(&format!("/v1{path}"))),
         about: summary.description.as_deref().map(brief).unwrap_or_default(),
         labels: summary.labels.iter().map(|(key, value)| shown(&format!("{key}={value}"))).collect(),
         health: health(summary, ask.now),
         why: why(&detail, &clock, zone),
-        is_paused: summary.paused,
         is_paused_itself: summary.paused_by == Some(PausedBy::Task),
         words: words(&detail),
         zone: summary.zone.clone(),
@@ -190,14 +187,14 @@ fn due_row(clock: &Clock, zone: Tz, due: &Due) -> DueRow {
 }
 
 /// Returns the picture of how long the last runs took, oldest first, and the longest of them.
-fn durations(ask: &Ask, runs: &[RunTimes]) -> (Vec<DurationBar>, String) {
+fn durations(runs: &[RunTimes]) -> (Vec<DurationBar>, String) {
     let longest = runs.iter().filter_map(took).max().unwrap_or_default();
     let bar = |(n, run): (usize, &RunTimes)| {
         let ms = took(run)?;
         let height = (ms * HEIGHT).checked_div(longest).unwrap_or(0).max(2);
         let mark = Mark::of(run.state, run.outcome);
         let title = format!("run {}: {} in {}", run.run, mark.word, lasted(ms));
-        Some(DurationBar { x: n * STEP, y: HEIGHT - height, height, href: run_href(ask, run.run), mark, title })
+        Some(DurationBar { x: n * STEP, y: HEIGHT - height, height, mark, title })
     };
     (runs.iter().rev().enumerate().filter_map(bar).collect(), lasted(longest))
 }
@@ -236,7 +233,11 @@ fn changes(ask: &Ask, clock: &Clock, zone: Tz, sums: &StatisticsShape) -> Vec<Ch
             ChangeKindShape::Healed => format!("after {} failures", change.failures),
             _ => {
                 let outcome = change.outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
-                brief(&format!("{outcome} × {}: {}", change.failures, change.message.as_deref().unwrap_or("no message")))
+                brief(&format!(
+                    "{outcome} × {}: {}",
+                    change.failures,
+                    change.message.as_deref().unwrap_or("no message")
+                ))
             }
         },
     };

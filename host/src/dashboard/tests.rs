@@ -10,7 +10,17 @@ use sexton_domain::run::Outcome;
 
 /// All pages that need nothing to be there.
 const PAGES: [&str; 11] = [
-    "/", "/tasks", "/runs", "/timeline", "/calendar", "/schedules", "/locks", "/cache", "/plugins", "/hosts", "/explain",
+    "/",
+    "/tasks",
+    "/runs",
+    "/timeline",
+    "/calendar",
+    "/schedules",
+    "/locks",
+    "/cache",
+    "/plugins",
+    "/hosts",
+    "/explain",
 ];
 
 struct Answer {
@@ -146,7 +156,10 @@ async fn a_run_shows_its_log_and_its_output_by_type() {
                {\"at\":\"2026-11-22T10:00:01.000Z\",\"level\":\"info\",\"message\":\"fine\"}\n";
     rig.finish(&claim, Transition::Fail, report(Outcome::Trapped, log.to_owned())).await;
     let page = get(&rig, &format!("/runs/{}", claim.key.run)).await;
-    shows(&page, &["<li id=\"L1\" class=\"error\">", "&#60;u&#62;disk\\u001b[2J&#60;/u&#62;", "href=\"#L1\">First error"]);
+    shows(
+        &page,
+        &["<li id=\"L1\" class=\"error\">", "&#60;u&#62;disk\\u001b[2J&#60;/u&#62;", "href=\"#L1\">First error"],
+    );
     let found = get(&rig, &format!("/runs/{}?find=DISK&level=warn", claim.key.run)).await;
     assert!(found.text.contains("id=\"L1\"") && !found.text.contains("id=\"L2\""));
 }

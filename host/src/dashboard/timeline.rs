@@ -165,7 +165,9 @@ fn lanes(
     let mut of: BTreeMap<&Name, Vec<&RunShape>> = BTreeMap::new();
     runs.iter().for_each(|run| of.entry(&run.task).or_default().push(run));
     let due = |task: &&TaskSummary| !task.paused && task.next.first().is_some_and(|due| due.at <= stretch.to);
-    tasks.iter().filter(due).for_each(|task| drop(of.entry(&task.name).or_default()));
+    for task in tasks.iter().filter(due) {
+        of.entry(&task.name).or_default();
+    }
     let all = of.len();
     let mut top = TOP;
     let mut lanes = Vec::new();

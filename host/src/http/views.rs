@@ -127,8 +127,7 @@ impl Views {
     /// `GET /v1/runs/{run}/stack`.
     pub(crate) async fn stack(&self, run: RunId) -> Seen<Stack> {
         let query = ApiQuery::from_request_parts(&mut asked("")?, &()).await?;
-        let Json(stack) =
-            live::stack(self.state(), self.of_tenant(), self.permit.clone(), RunPath(run), query).await?;
+        let Json(stack) = live::stack(self.state(), self.of_tenant(), self.permit.clone(), RunPath(run), query).await?;
         Ok(stack)
     }
 

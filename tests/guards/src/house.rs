@@ -84,7 +84,18 @@ pub const HOUSE: Repository = Repository {
             because: "the store keeps facts: it decides nothing and asks no clock",
         },
         Rule {
-            rooms: &["ops", "machine", "plugins", "config", "http", "dashboard", "cli", "simulation", "host", "catalog"],
+            rooms: &[
+                "ops",
+                "machine",
+                "plugins",
+                "config",
+                "http",
+                "dashboard",
+                "cli",
+                "simulation",
+                "host",
+                "catalog",
+            ],
             may_not_use: &[WASMTIME, DATABASES],
             because: "only `runtime` and `imports` know wasmtime, and only the store knows SQL",
         },
@@ -139,7 +150,15 @@ pub const HOUSE: Repository = Repository {
         },
         Rule {
             rooms: &["ops"],
-            may_not_use: &[&["sexton::http", "sexton::dashboard", "sexton::cli", "sexton::config", "sexton::plugins", "axum", "http"]],
+            may_not_use: &[&[
+                "sexton::http",
+                "sexton::dashboard",
+                "sexton::cli",
+                "sexton::config",
+                "sexton::plugins",
+                "axum",
+                "http",
+            ]],
             because: "operations are decided for every face alike",
         },
         Rule {
