@@ -14,7 +14,7 @@ GUESTS = $(notdir $(wildcard tests/guests/*))
 # Cargo writes start-hang as start_hang.
 put = for name in $(1); do cp $(BUILT)/$$(echo $$name | tr - _).wasm $(2)/.$$name.new && mv $(2)/.$$name.new $(2)/$$name.wasm || exit; done
 
-.PHONY: run test hostile leak chaos mutants fuzz fuzz-check guards docs lint bench bench-hung bench-schedules bench-store bench-tasks bench-lists soak examples guests wasm-target postgres
+.PHONY: run test browser screenshots hostile leak chaos mutants fuzz fuzz-check guards docs lint bench bench-hung bench-schedules bench-store bench-tasks bench-lists soak examples guests wasm-target postgres
 
 run: examples ## Try it: the examples, their remotes, and the host
 	cargo build --quiet -p sexton -p example-frontpage-remotes
@@ -22,8 +22,16 @@ run: examples ## Try it: the examples, their remotes, and the host
 
 test: guests examples postgres ## Every test
 	$(BUILD) && cargo test -- --test-threads 4
+	$(MAKE) browser
 	$(MAKE) hostile && $(MAKE) leak LEAK=1000 && $(MAKE) chaos CHAOS='--seconds 30 --runs 200'
 	$(MAKE) chaos CHAOS='--seconds 30 --runs 200 --break-fence'
+
+browser: guests ## The dashboard in Chromium, with and without JavaScript, and its accessibility; installs Chromium if it is missing
+	$(BUILD) && scripts/browser.sh test $(TARGET)
+
+PAGE =
+screenshots: guests ## Every page at three widths in light and dark, into target/screenshots; `make screenshots PAGE=now` for one
+	$(BUILD) && scripts/browser.sh screenshots $(TARGET) $(PAGE)
 
 hostile: guests ## Attack a host in every way there is; see docs/hostile.md
 	$(BUILD) && $(TARGET)/debug/hostile

@@ -97,7 +97,7 @@ impl Api {
             supervisor: Arc::default(),
             waiting: Default::default(),
         };
-        Self { runtime, router: router(Arc::new(state)), _directory: directory }
+        Self { runtime, router: router(Arc::new(state), sexton::dashboard::routes()), _directory: directory }
     }
 }
 

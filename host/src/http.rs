@@ -1,4 +1,5 @@
-//! Serves the HTTP API on loopback, and one page for people. `docs/reference/http.md` is its reference.
+//! Serves the HTTP API on loopback. `docs/reference/http.md` is its reference. The pages for people are those of
+//! [`dashboard`](crate::dashboard), which stands on this room.
 //!
 //! Handlers show, accept and pass on; operations decide. Runs under way come from
 //! [`LiveRuns`](crate::machine::live::LiveRuns), everything else from the [`Store`](sexton_store::Store) and the
@@ -27,7 +28,6 @@ mod lock_graph;
 mod log;
 mod missing_plugins;
 mod openapi;
-mod page;
 mod paging;
 mod pauses;
 mod placement;
@@ -41,6 +41,7 @@ mod serve;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod views;
 mod waiting;
 mod watch;
 
@@ -55,12 +56,11 @@ pub use events::EventFeed;
 pub use serve::serve;
 pub use waiting::WaitSlots;
 
-/// Returns all routes, guarded. [`serve`] adds the parts of a connection: timeouts and limits.
-pub fn router(state: Arc<ApiState>) -> Router {
+/// Returns all routes and those of `pages`, guarded. [`serve`] adds the parts of a connection: timeouts and limits.
+pub fn router(state: Arc<ApiState>, pages: Router<Arc<ApiState>>) -> Router {
     let cache_entry = get(cache::read).put(cache::write).delete(cache::remove);
     let schedule = get(schedules::show).put(schedules::put).delete(schedules::remove);
     Router::new()
-        .route("/", get(page::page))
         .route("/openapi.json", get(openapi::show))
         .route("/v1/health", get(host::health))
         .route("/livez", get(host::health))
@@ -105,6 +105,7 @@ pub fn router(state: Arc<ApiState>) -> Router {
         .route("/v1/cache/{*key}", cache_entry)
         .route("/v1/cache-history/{*key}", get(cache::history))
         .route("/v1/cache-restore/{*key}", post(cache::restore))
+        .merge(pages)
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), idempotency::once))

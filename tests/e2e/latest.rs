@@ -48,9 +48,9 @@ fn a_run_that_waits_hides_neither_the_outcome_nor_the_log_of_the_latest_that_beg
     assert!(cli(&host, &["logs", "hello"]).contains("hello from"));
     let shown = cli(&host, &["show", "hello"]);
     assert!(shown.starts_with(&format!("Run {begun}\n")), "{shown}");
-    let (_, page) = host.request("GET", "/", b"");
+    let (_, page) = host.request("GET", "/tasks", b"");
     let page = String::from_utf8_lossy(&page);
-    assert!(page.contains(&format!(">{waiting}</a> waits, starts in ")) && page.contains("succeeded"), "{page}");
+    assert!(page.contains(&format!(">run {waiting} waits, starts in ")) && page.contains("succeeded"), "{page}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod clock;
 mod coming_from;
 mod compiling;
 mod crash;
+mod dashboard;
 mod descriptors;
 mod documents;
 mod ending;

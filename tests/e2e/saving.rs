@@ -209,7 +209,7 @@ fn a_manifest_with_more_tasks_than_its_tenant_may_have_is_refused_and_says_which
     let (_, page) = host.request("GET", "/", b"");
     let page = String::from_utf8(page).unwrap();
     assert!(page.len() < 500_000, "the page has {} bytes", page.len());
-    assert!(page.contains("The first 500 of 1500 tasks"), "it does not say that there are more");
+    assert!(page.contains("The first 500 of 1500 tasks are looked at"), "it does not say that there are more");
     assert_eq!(list(&host.get("/v1/tasks"), "tasks").len(), 1500);
 
     let raised = "[http]\nlisten = \"127.0.0.1:0\"\n[tenants.default]\ntasks = 2100\n";

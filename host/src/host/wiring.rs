@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::knobs::Knobs;
 use super::parts::Parts;
 use crate::config::Config;
+use crate::dashboard;
 use crate::http;
 use crate::plugins::directory::Directory;
 use crate::plugins::published::Sharing;
@@ -109,7 +110,7 @@ impl Wiring {
             }),
             self.part("API", over, move |wiring, mut stop| {
                 let listener = or_panic(listener.try_clone().and_then(TcpListener::from_std));
-                let router = http::router(wiring.parts.api());
+                let router = http::router(wiring.parts.api(), dashboard::routes());
                 http::serve(listener, router, async move { drop(stop.wait_for(|over| *over).await) })
             }),
         ];

@@ -66,12 +66,12 @@ pub struct ApiState {
 
 impl ApiState {
     /// Returns the reason why no runs start here at all, if there is one.
-    pub(super) fn held_back(&self) -> Option<HeldBack> {
+    pub(crate) fn held_back(&self) -> Option<HeldBack> {
         self.pause.held_back().or_else(|| self.duty.held_back())
     }
 
     /// Returns whether this host takes no runs, and finishes those it has.
-    pub(super) fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.duty.now() == Duty::Draining
     }
 }

@@ -97,6 +97,11 @@ impl ApiError {
         self.retry_after = Some(seconds);
         self
     }
+
+    /// Returns the status, the message and the hint, for pages.
+    pub(super) fn for_people(self) -> (StatusCode, String, Option<String>) {
+        (self.status, self.message, self.hint)
+    }
 }
 
 /// Keeps a message to one line of bounded length, so that it can be printed and logged. Messages quote what the caller

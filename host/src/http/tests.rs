@@ -175,7 +175,7 @@ impl Rig {
             waiting: WaitSlots::of(WAITING),
             events: events.clone(),
         };
-        let router = router(Arc::new(state));
+        let router = router(Arc::new(state), crate::dashboard::routes());
         Self { store, live, catalog, budgets, pause, duty, supervisor, router, events, _dir: dir }
     }
 

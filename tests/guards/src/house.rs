@@ -57,6 +57,7 @@ pub const HOUSE: Repository = Repository {
         Room { name: "plugins", modules: &["sexton::plugins"] },
         Room { name: "config", modules: &["sexton::config"] },
         Room { name: "http", modules: &["sexton::http"] },
+        Room { name: "dashboard", modules: &["sexton::dashboard"] },
         Room { name: "cli", modules: &["sexton::cli"] },
         Room { name: "simulation", modules: &["sexton::simulation"] },
         Room { name: "host", modules: &["sexton::host"] },
@@ -83,7 +84,18 @@ pub const HOUSE: Repository = Repository {
             because: "the store keeps facts: it decides nothing and asks no clock",
         },
         Rule {
-            rooms: &["ops", "machine", "plugins", "config", "http", "cli", "simulation", "host", "catalog"],
+            rooms: &[
+                "ops",
+                "machine",
+                "plugins",
+                "config",
+                "http",
+                "dashboard",
+                "cli",
+                "simulation",
+                "host",
+                "catalog",
+            ],
             may_not_use: &[WASMTIME, DATABASES],
             because: "only `runtime` and `imports` know wasmtime, and only the store knows SQL",
         },
@@ -103,7 +115,7 @@ pub const HOUSE: Repository = Repository {
             because: "a capability knows its attempt and the store, not what runs it",
         },
         Rule {
-            rooms: &["http"],
+            rooms: &["http", "dashboard"],
             may_not_use: &[&[
                 "sexton_runtime::runtime::Runtime",
                 "sexton_runtime::imports",
@@ -113,7 +125,7 @@ pub const HOUSE: Repository = Repository {
             because: "the API shows and accepts: it runs nothing",
         },
         Rule {
-            rooms: &["http"],
+            rooms: &["http", "dashboard"],
             may_not_use: &[&[
                 "RunInfo",
                 "AttemptInfo",
@@ -126,10 +138,27 @@ pub const HOUSE: Repository = Repository {
             ]],
             because: "a row of the store becomes an answer in `http::api_types`, and the rest reads answers",
         },
-        Rule { rooms: &["http"], may_not_use: &[&["CacheWrite", "NewRun"]], because: "`ops` decides what is written" },
+        Rule {
+            rooms: &["http", "dashboard"],
+            may_not_use: &[&["CacheWrite", "NewRun"]],
+            because: "`ops` decides what is written",
+        },
+        Rule {
+            rooms: &["http"],
+            may_not_use: &[&["sexton::dashboard"]],
+            because: "pages show the answers of the API, which knows no pages",
+        },
         Rule {
             rooms: &["ops"],
-            may_not_use: &[&["sexton::http", "sexton::cli", "sexton::config", "sexton::plugins", "axum", "http"]],
+            may_not_use: &[&[
+                "sexton::http",
+                "sexton::dashboard",
+                "sexton::cli",
+                "sexton::config",
+                "sexton::plugins",
+                "axum",
+                "http",
+            ]],
             because: "operations are decided for every face alike",
         },
         Rule {

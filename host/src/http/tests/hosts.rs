@@ -31,7 +31,7 @@ async fn hosts_are_listed_with_whether_they_are_there() {
     assert_eq!(rig.get("/v1/hosts").await.json(), json!({ "hosts": [] }));
 
     rig.announce("box", LEASE).await;
-    assert!(!rig.get("/").await.text().contains("Hosts:"), "there is but one");
+    assert!(!rig.get("/hosts").await.text().contains("id=\"host-other\""), "there is but one");
     rig.announce("other", Duration::ZERO).await;
 
     let at = "2026-11-22T10:00:00.000Z";
@@ -42,8 +42,8 @@ async fn hosts_are_listed_with_whether_they_are_there() {
     });
     assert_eq!(hosts["hosts"][0], expected);
     assert_eq!([&hosts["hosts"][1]["name"], &hosts["hosts"][1]["state"]], [&json!("other"), &json!("gone")]);
-    let page = rig.get("/").await;
-    for shown in ["Hosts: box (up, 3 of 8)", "<span class=\"bad\">other (gone)</span>"] {
+    let page = rig.get("/hosts").await;
+    for shown in ["<span class=\"tag ok\">up</span>", "3 of 8", "<span class=\"tag bad\">gone</span>"] {
         assert!(page.text().contains(shown), "{}", page.text());
     }
 }

@@ -26,7 +26,7 @@ async fn a_tenant_and_all_are_paused_and_resumed_apart() {
     assert_eq!(tenants[0]["paused"], format!("its tenant is paused since {at}: moving house"));
     assert_eq!(tenants[1]["paused"], format!("all tasks are paused since {at}"));
     let page = rig.get("/").await;
-    assert!(page.text().contains("paused, as all tasks are"), "{}", page.text());
+    assert!(page.text().contains(">all tasks</a>"), "{}", page.text());
 
     let still = rig.post("/v1/tenants/acme/resume", "").await.json();
     assert_eq!([&still["paused"], &still["paused_by"]], [&json!(true), &json!("all")]);
@@ -102,5 +102,5 @@ async fn a_pause_by_a_signal_is_shown_everywhere() {
     let made = rig.post("/v1/tasks/hello/runs?past_limits=true", "").await.json();
     assert_eq!(made["held_back"], why, "not even that starts");
     assert_eq!(rig.get(&format!("/v1/runs/{}", made["run"])).await.json()["run"]["held_back"], why);
-    assert!(rig.get("/").await.text().contains("Paused by a signal since 2026-11-22 10:00:00 UTC"));
+    assert!(rig.get("/").await.text().contains("Paused by a signal since 10:00:00 UTC"));
 }
