@@ -94,8 +94,7 @@ impl Views {
     /// `GET /v1/runs` with this query.
     pub(crate) async fn runs(&self, query: &str) -> Seen<Runs> {
         let labelled = Labelled::from_request_parts(&mut asked(query)?, &()).await?;
-        let Json(page) = runs::list(self.state(), self.of_tenant(), labelled).await?;
-        Ok(page)
+        Ok(runs::list(self.state(), self.of_tenant(), labelled).await?.list)
     }
 
     /// `GET /v1/runs/{run}`.
@@ -107,8 +106,7 @@ impl Views {
     /// `GET /v1/tasks` with this query.
     pub(crate) async fn tasks(&self, query: &str) -> Seen<Tasks> {
         let labelled = Labelled::from_request_parts(&mut asked(query)?, &()).await?;
-        let Json(page) = tasks::list(self.state(), self.of_tenant(), labelled).await?;
-        Ok(page)
+        Ok(tasks::list(self.state(), self.of_tenant(), labelled).await?.list)
     }
 
     /// `GET /v1/tasks/{task}` with the sums over a week.
@@ -161,15 +159,13 @@ impl Views {
     /// `GET /v1/schedules` with this query.
     pub(crate) async fn schedules(&self, query: &str) -> Seen<AddedSchedules> {
         let query = ApiQuery::from_request_parts(&mut asked(query)?, &()).await?;
-        let Json(page) = schedules::list(self.state(), self.of_tenant(), query).await?;
-        Ok(page)
+        Ok(schedules::list(self.state(), self.of_tenant(), query).await?.list)
     }
 
     /// `GET /v1/cache` with this query.
     pub(crate) async fn cache(&self, query: &str) -> Seen<Entries> {
         let query = ApiQuery::from_request_parts(&mut asked(query)?, &()).await?;
-        let Json(page) = cache::list(self.state(), self.of_tenant(), query).await?;
-        Ok(page)
+        Ok(cache::list(self.state(), self.of_tenant(), query).await?.list)
     }
 
     /// `GET /v1/cache-history/{key}`.
