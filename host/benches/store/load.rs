@@ -160,8 +160,8 @@ impl Front {
         runs as f64 / start.elapsed().as_secs_f64()
     }
 
-    /// Returns how many runs a second can be requested by the thousand from the host at `url`, and waits until they have
-    /// ended.
+    /// Returns how many runs a second can be requested by the thousand from the host at `url`, and waits until they
+    /// have ended.
     pub(crate) async fn rate_batched(&self, url: &str, effort: Effort) -> f64 {
         let url = url.to_owned();
         let rate = tokio::task::spawn_blocking(move || batched(&url, &effort)).await.unwrap();
@@ -170,8 +170,9 @@ impl Front {
     }
 }
 
-/// Requests runs by the thousand from the host at `url`, over four connections. Returns how many were made a second: the
-/// best round. The task is paused meanwhile, so that nothing but asking is measured.
+/// Requests runs by the thousand from the host at `url`, over four connections. Returns how many were made a second:
+/// the best round. No run starts in that time, because the task is paused, so that
+/// nothing but asking is measured.
 fn batched(url: &str, effort: &Effort) -> f64 {
     let agent = ureq::Agent::new_with_defaults();
     let post = |path: &str| drop(agent.post(format!("{url}{path}")).send_empty().unwrap());

@@ -76,7 +76,11 @@ fn a_run_is_triggered_worked_off_and_looked_at() {
 
     assert_eq!(host.prints("result hello"), "made");
     assert_eq!(host.prints("result 1"), "made");
-    assert_eq!(host.prints("trigger hello --input x --key k --wait"), "made", "a wait for what is over prints what it made");
+    assert_eq!(
+        host.prints("trigger hello --input x --key k --wait"),
+        "made",
+        "a wait for what is over prints what it made"
+    );
     let runs = host.prints("runs --task hello --state succeeded");
     assert!(runs.lines().nth(1).is_some_and(|row| row.starts_with("1    hello  succeeded")), "{runs}");
     assert!(host.prints("tasks").contains("every 10s"));

@@ -19,10 +19,10 @@ use super::missing_plugins::no_task;
 use super::request_id::RequestId;
 use super::tasks::{checked_key, due, idempotency_key, triggered};
 
-/// The most runs of a request. A store makes as many in some ten milliseconds, for which other writes wait.
+/// The most runs of a request. Other writes wait while the store makes them.
 const MOST: usize = 1000;
 
-/// The number of runs that are read before other requests get a turn on the thread. Each takes some microseconds.
+/// The number of runs that are read before other requests get a turn on the thread.
 const AT_A_TIME: usize = 100;
 
 /// The most missing tasks that a response explains. Each explanation reads the store.

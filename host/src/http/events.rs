@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use sexton_domain::task::Name;
 use sexton_store::events::{EventFilter, EventKind};
@@ -32,13 +33,17 @@ use format::Format;
 use reader::Reader;
 
 /// The query of a stream.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
+    /// Only events about this task.
     task: Option<Name>,
     /// Words of kinds, or beginnings of such words, with commas between them.
     kind: Option<String>,
+    /// The id of an event, behind which the stream begins; without it the stream begins now.
     after: Option<u64>,
+    /// The format, if the header `Accept` does not say it.
     format: Option<Format>,
 }
 

@@ -73,7 +73,7 @@ async fn keyed(request: Request) -> ApiResult<Keyed> {
     let Tenant(tenant) = Tenant::from_request_parts(&mut parts, &()).await?;
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let Payload(body) = Payload::from_request(Request::from_parts(parts.clone(), body), &()).await?;
-    let digest = Sha256::new().chain_update(query).chain_update([0]).chain_update(&body).finalize().to_vec();
+    let digest = Sha256::new().chain_update(query).chain_update(b"\0").chain_update(&body).finalize().to_vec();
     let repeatable = RepeatableRequest { tenant, operation, key };
     Ok(Keyed::Yes { repeatable, digest, request: Request::from_parts(parts, Body::from(body)) })
 }
@@ -117,7 +117,7 @@ async fn carry_out(
     })
 }
 
-/// Returns a response with its answer, if that is to be kept. A request that was refused may be repeated differently.
+/// Returns a response with its answer, if that must be kept. A request that was refused may be repeated differently.
 async fn kept(response: Response) -> (Response, Option<RequestAnswer>) {
     if !response.status().is_success() {
         return (response, None);

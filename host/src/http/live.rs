@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
-use utoipa::IntoParams;
 use serde_json::Value;
+use utoipa::IntoParams;
 
 use sexton_domain::run::{RunId, RunState};
 use sexton_domain::time::Timestamp;

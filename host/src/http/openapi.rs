@@ -89,9 +89,10 @@ fn described(operation: &Operation) -> Value {
     }
     let mut responses = Map::new();
     for (status, description, content) in &operation.answers {
-        let mut response = json!({ "description": description, "headers": { "X-Request-Id": reference("headers", "RequestId") } });
+        let mut response =
+            json!({ "description": description, "headers": { "X-Request-Id": reference("headers", "RequestId") } });
         if let Some((kind, schema)) = content {
-            response["content"] = json!({ *kind: { "schema": schema } });
+            response["content"] = json!({ (*kind): { "schema": schema } });
         }
         responses.insert(status.to_string(), response);
     }
@@ -104,7 +105,7 @@ fn described(operation: &Operation) -> Value {
         "responses": responses,
     });
     if let Some((kind, schema, required)) = &operation.body {
-        described["requestBody"] = json!({ "required": required, "content": { *kind: { "schema": schema } } });
+        described["requestBody"] = json!({ "required": required, "content": { (*kind): { "schema": schema } } });
     }
     described
 }
@@ -154,7 +155,7 @@ fn responses() -> Value {
         "Problem": {
             "description": "The request failed; `x-problems` lists the codes.",
             "headers": { "X-Request-Id": reference("headers", "RequestId") },
-            "content": { problems::CONTENT_TYPE: { "schema": reference("schemas", "Problem") } },
+            "content": { (problems::CONTENT_TYPE): { "schema": reference("schemas", "Problem") } },
         }
     })
 }

@@ -47,10 +47,13 @@ pub(super) async fn link(request: Request, next: Next) -> Response {
 /// Returns the header for the list at `uri`, whose next page has this cursor.
 fn next_of(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
     let is_kept = |part: &&str| !part.is_empty() && !PLACES.contains(&part.split('=').next().unwrap_or_default());
-    let kept: String = uri.query().unwrap_or_default().split('&').filter(is_kept).map(|part| format!("{part}&")).collect();
+    let kept: String =
+        uri.query().unwrap_or_default().split('&').filter(is_kept).map(|part| format!("{part}&")).collect();
     // Anything else than a URI would end the header's value early.
     let is_plain = !kept.contains(['<', '>', '"']);
-    is_plain.then(|| HeaderValue::try_from(format!("<{}?{kept}cursor={cursor}>; rel=\"next\"", uri.path())).ok()).flatten()
+    is_plain
+        .then(|| HeaderValue::try_from(format!("<{}?{kept}cursor={cursor}>; rel=\"next\"", uri.path())).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -62,7 +65,10 @@ mod tests {
         for (uri, link) in [
             ("/v1/runs", Some("</v1/runs?cursor=r7>; rel=\"next\"")),
             ("/v1/runs?limit=2&cursor=r9&label=a%3Db", Some("</v1/runs?limit=2&label=a%3Db&cursor=r7>; rel=\"next\"")),
-            ("/v1/cache?tenant=acme&after=k&prefix=x", Some("</v1/cache?tenant=acme&prefix=x&cursor=r7>; rel=\"next\"")),
+            (
+                "/v1/cache?tenant=acme&after=k&prefix=x",
+                Some("</v1/cache?tenant=acme&prefix=x&cursor=r7>; rel=\"next\""),
+            ),
             ("/v1/runs?before=9", Some("</v1/runs?cursor=r7>; rel=\"next\"")),
         ] {
             let found = next_of(&uri.parse().expect("a URI"), "r7");

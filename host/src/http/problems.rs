@@ -62,6 +62,7 @@ pub(super) const ALL: &[Kind] = &[
     Kind { code: "run-is-not-over", status: 409, title: "The run is not over" },
     Kind { code: "run-not-held-back", status: 409, title: "The run is not held back" },
     Kind { code: "not-running", status: 409, title: "The run is not in progress on this host" },
+    Kind { code: "no-events", status: 409, title: "The host records no events" },
     Kind { code: "request-in-progress", status: 409, title: "The same request is in progress" },
     Kind { code: "conflict", status: 412, title: "The thing is not as the request expects" },
     Kind { code: "body-too-large", status: 413, title: "The body is too large" },

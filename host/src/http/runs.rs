@@ -186,6 +186,7 @@ pub(super) async fn kill(
 pub(super) struct RerunQuery {
     #[serde(default)]
     past_limits: bool,
+    #[param(inline)]
     input: Option<GivenInput>,
 }
 

@@ -199,6 +199,7 @@ pub(super) struct TriggerQuery {
     after_now: Option<String>,
     #[serde(default)]
     past_limits: bool,
+    #[param(inline)]
     input: Option<GivenInput>,
 }
 

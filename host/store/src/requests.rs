@@ -14,8 +14,8 @@ use sexton_domain::time::Timestamp;
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The time after which a request without an answer may be carried out by another attempt: its host has died, or was
-/// cut off from the store for longer than its client waits. What it made is found again by the keys of runs and
-/// schedules.
+/// cut off from the store for longer than its client waits. The keys of runs and schedules find again what it
+/// has made.
 pub const IN_PROGRESS: Duration = Duration::from_secs(10);
 
 /// The identity of a request that may be repeated.
@@ -23,7 +23,7 @@ pub const IN_PROGRESS: Duration = Duration::from_secs(10);
 pub struct RepeatableRequest {
     /// The tenant that the request is about.
     pub tenant: Name,
-    /// What it asks for: a method and a path, of at most some hundred bytes.
+    /// The operation: a method and a path, of at most some hundred bytes.
     pub operation: String,
     /// The key that the client has chosen.
     pub key: String,
@@ -46,7 +46,7 @@ pub struct RequestAnswer {
     pub status: u16,
     /// The path of what was made, if that is one thing.
     pub location: Option<String>,
-    /// JSON.
+    /// The body, which is JSON.
     pub body: Vec<u8>,
 }
 

@@ -113,8 +113,8 @@ pub(in crate::cli) struct TriggerArgs {
     /// Name of the task
     #[arg(required_unless_present = "from")]
     pub(in crate::cli) task: Option<Name>,
-    /// File with a run to make on each line, as JSON: `{"task": "hello", "input": "x", "in": "10s", "past_limits": false,
-    /// "key": "k", "labels": {"team": "web"}}`, of which only the task is needed; `-` is stdin
+    /// File with a run to make on each line, as JSON: `{"task": "hello", "input": "x", "in": "10s", "past_limits":
+    /// false, "key": "k", "labels": {"team": "web"}}`, of which only the task is needed; `-` is stdin
     #[arg(long, value_name = "FILE.ndjson", conflicts_with_all = [
         "task", "input", "input_file", "label", "at", "after_now", "past_limits", "wait", "timeout",
     ])]

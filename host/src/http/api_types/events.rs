@@ -1,6 +1,7 @@
 //! Defines the JSON of events.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use sexton_domain::run::{Outcome, RunId, RunState};
 use sexton_domain::task::Name;
@@ -8,7 +9,7 @@ use sexton_domain::time::Timestamp;
 use sexton_store::events::Event;
 
 /// An event. A field that does not apply to its kind is absent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventShape {
     /// The number of the event, greater than those of all events before it.
     pub id: u64,
@@ -50,7 +51,7 @@ impl From<&Event> for EventShape {
 }
 
 /// A message of the stream about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum StreamNotice {
     /// Events after the id that the client has named are no longer kept. The stream goes on after `newest`.

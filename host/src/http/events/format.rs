@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::http::api_types::events::StreamNotice;
 
@@ -10,7 +11,7 @@ use crate::http::api_types::events::StreamNotice;
 const NDJSON: &str = "application/x-ndjson";
 
 /// A format of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
     /// Server-sent events, as the HTML standard defines them.

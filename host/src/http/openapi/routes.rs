@@ -5,6 +5,7 @@ use crate::http::api_types::attempts::LogEvent;
 use crate::http::api_types::backfills::{BackfillCancelled, BackfillShape};
 use crate::http::api_types::batches::{Batch, RunRequest};
 use crate::http::api_types::cache::{Entries, EntryDeleted, EntryHistoryShape, EntryWritten};
+use crate::http::api_types::events::{EventShape, StreamNotice};
 use crate::http::api_types::following::Chains;
 use crate::http::api_types::host::{Health, Host};
 use crate::http::api_types::hosts::{HostShape, Hosts};
@@ -17,7 +18,9 @@ use crate::http::api_types::schedule::Explained;
 use crate::http::api_types::schedules::{AddedSchedules, ScheduleChanged, ScheduleRequest, ScheduleShape};
 use crate::http::api_types::tenants::Tenants;
 use crate::http::api_types::{TaskDetail, Tasks};
-use crate::http::{backfills, cache, cursor, filter, live, log, pauses, result, runs, schedule, schedules, tasks};
+use crate::http::{
+    backfills, cache, cursor, events, filter, live, log, pauses, result, runs, schedule, schedules, tasks,
+};
 
 /// The content type of bytes that a guest or a client has made.
 const ANY: &str = "*/*";
@@ -26,13 +29,22 @@ const ANY: &str = "*/*";
 const IF_NONE_MATCH: (&str, &str) = ("If-None-Match", "The `ETag` of the content that the client has.");
 
 /// The body of `POST /v1/runs`, whose items the handler reads one by one.
-#[derive(utoipa::ToSchema)]
+#[derive(serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its shape is of interest")]
 struct BatchRequest {
     /// 1 to 1000 runs, of any tasks.
     #[schema(min_items = 1, max_items = 1000)]
     runs: Vec<RunRequest>,
+}
+
+/// A line of the stream of events.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its shape is of interest")]
+enum StreamLine {
+    Event(EventShape),
+    Notice(StreamNotice),
 }
 
 /// Returns all operations, by path.
@@ -49,7 +61,6 @@ fn of_host() -> Vec<Operation> {
             .answer::<Health>(503)
     };
     vec![
-        Op::get("/", "page", "Shows a page for people").bytes("text/html", "A page"),
         Op::get("/openapi.json", "document", "Returns this document").bytes("application/json", "OpenAPI 3.1"),
         health("/livez", "livez"),
         health("/v1/health", "health"),
@@ -64,6 +75,10 @@ fn of_host() -> Vec<Operation> {
         Op::get("/v1/plugins", "listPlugins", "Lists plugins").query::<cursor::PageQuery>().answer::<Plugins>(200),
         Op::get("/v1/locks", "listLocks", "Lists the locks that are held").answer::<Locks>(200),
         Op::get("/v1/locks/graph", "lockGraph", "Shows which runs wait for which").answer::<LockGraph>(200),
+        Op::get("/v1/events", "followEvents", "Streams events as they happen, as server-sent events or as JSON lines")
+            .query::<events::EventsQuery>()
+            .header("Last-Event-ID", "The id of the last event that the client has; it goes before `after`.")
+            .lines::<StreamLine>(),
         Op::get("/v1/live", "listLive", "Lists the attempts in progress on this host").answer::<Live>(200),
         Op::get("/v1/tenants", "listTenants", "Lists tenants").of_whole_host().answer::<Tenants>(200),
         Op::post("/v1/tenants/{tenant}/pause", "pauseTenant", "Pauses all tasks of a tenant")
@@ -140,7 +155,9 @@ fn of_runs() -> Vec<Operation> {
 fn of_what_runs_say() -> Vec<Operation> {
     use Operation as Op;
     vec![
-        Op::get("/v1/runs/{run}/log", "runLog", "Returns the log of a run").query::<log::LogQuery>().lines::<LogEvent>(),
+        Op::get("/v1/runs/{run}/log", "runLog", "Returns the log of a run")
+            .query::<log::LogQuery>()
+            .lines::<LogEvent>(),
         Op::get("/v1/runs/{run}/stack", "runStack", "Shows where a run in progress is")
             .query::<live::StackQuery>()
             .answer::<Stack>(200),

@@ -80,6 +80,28 @@ fn the_document_has_every_code_of_an_error() {
     }
 }
 
+#[test]
+fn an_answer_that_differs_from_the_document_fails_the_test_that_got_it() {
+    for (path, known) in [
+        ("/v1/runs/7/log", Some("/v1/runs/{run}/log")),
+        ("/v1/locks/graph", Some("/v1/locks/graph")),
+        ("/v1/cache/a/b/c", Some("/v1/cache/{key}")),
+        ("/v1/nothing", None),
+    ] {
+        assert_eq!(values::path_of(&values::DOCUMENT, path), known);
+    }
+    let answered = |body: &'static str| {
+        let uri = Uri::from_static("/v1/runs/7/release");
+        std::panic::catch_unwind(move || {
+            is_as_documented(&Method::POST, &uri, 200, "application/json", body.as_bytes())
+        })
+    };
+    assert!(answered(r#"{"run": 7}"#).is_ok());
+    for wrong in [r#"{"run": 7, "more": 1}"#, r#"{"run": "7"}"#, "{}"] {
+        assert!(answered(wrong).is_err(), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn the_document_is_served() {
     let answer = Rig::new().get("/openapi.json").await;
@@ -105,7 +127,7 @@ fn the_published_document_is_current_and_its_clients_go_on_working() {
 pub(in crate::http) fn is_as_documented(method: &Method, uri: &Uri, status: u16, kind: &str, body: &[u8]) {
     let document = &*values::DOCUMENT;
     let Some(path) = values::path_of(document, uri.path()) else { return };
-    let method = if method == Method::HEAD { "get".to_owned() } else { method.as_str().to_lowercase() };
+    let method = if *method == Method::HEAD { "get".to_owned() } else { method.as_str().to_lowercase() };
     let operation = &document["paths"][path][&method];
     if operation.is_null() || body.is_empty() {
         return;

@@ -247,7 +247,9 @@ async fn answered(rig: &Rig, said: &str, request: Request<Body>) {
     let body = to_bytes(body, 64 << 20).await.expect("the body is whole");
     let text = String::from_utf8_lossy(&body);
     assert!(head.status.as_u16() < 500, "{said}: {} {text}", head.status);
-    if head.status.as_u16() >= 400 && head.headers.get("content-type").is_some_and(|kind| kind == "application/problem+json") {
+    if head.status.as_u16() >= 400
+        && head.headers.get("content-type").is_some_and(|kind| kind == "application/problem+json")
+    {
         let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{said}: {e}: {text}"));
         let message = error["error"]["message"].as_str().unwrap_or_else(|| panic!("{said}: {text}"));
         assert!(error["error"]["code"].is_string() && !message.is_empty(), "{said}: {text}");

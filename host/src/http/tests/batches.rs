@@ -40,7 +40,10 @@ async fn each_of_many_runs_is_made_as_it_would_be_alone() {
     assert_eq!(inputs, ["text", r#"{"at":[1,2],"name":"Ada"}"#, own, own, "", own, own]);
     assert_eq!(runs[2]["due_at"], "2026-11-22T10:00:10.000Z");
     assert_eq!(runs[3]["due_at"], "2026-11-27T16:00:00.000Z", "by the clocks of the task's zone");
-    assert_eq!((&runs[0]["paused"], &runs[5]["paused"], &runs[5]["paused_why"]), (&json!(false), &json!(true), &json!("tea")));
+    assert_eq!(
+        (&runs[0]["paused"], &runs[5]["paused"], &runs[5]["paused_why"]),
+        (&json!(false), &json!(true), &json!("tea"))
+    );
     assert!(runs[6]["note"].as_str().unwrap().starts_with("past its limits: `tick` is paused"), "{}", runs[6]);
     let shown = rig.get(&format!("/v1/runs/{}", ids[0])).await.json();
     assert_eq!(shown["run"]["labels"], json!({ "team": "web" }));
@@ -111,7 +114,8 @@ async fn a_run_that_is_refused_keeps_no_other_from_being_made() {
 #[tokio::test]
 async fn a_key_makes_one_run_of_its_task_within_a_request_and_over_several() {
     let rig = Rig::new();
-    let runs = json!([{ "task": "hello", "key": "a" }, { "task": "hello", "key": "a" }, { "task": "tick", "key": "a" }]);
+    let runs =
+        json!([{ "task": "hello", "key": "a" }, { "task": "hello", "key": "a" }, { "task": "tick", "key": "a" }]);
 
     let (first, second) = (made(&rig, runs.clone()).await, made(&rig, runs).await);
 
@@ -138,7 +142,11 @@ async fn a_request_has_one_to_a_thousand_runs_in_a_list() {
         (of(1001), "1 to 1000 runs, this one has 1001"),
     ] {
         let refused = rig.post("/v1/runs", &body).await;
-        assert_eq!((refused.status, &refused.json()["code"]), (StatusCode::BAD_REQUEST, &json!("bad-body")), "{body:.80}");
+        assert_eq!(
+            (refused.status, &refused.json()["code"]),
+            (StatusCode::BAD_REQUEST, &json!("bad-body")),
+            "{body:.80}"
+        );
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(words) && !detail.contains(char::is_control), "{detail}");
     }

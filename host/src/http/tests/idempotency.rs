@@ -25,19 +25,25 @@ async fn each_operation_that_makes_something_is_done_once_and_answered_alike() {
     let named = r#"{"key": "monday", "task": "hello", "every": "1h", "replace": true}"#;
     let many = r#"{"runs": [{"task": "hello"}, {"task": "tick"}, {"task": "nobody"}]}"#;
 
-    for (method, path, body, status) in [
-        (Method::POST, "/v1/tasks/hello/runs?in=10s", "x", 202),
-        (Method::POST, "/v1/runs/1/rerun", "x", 202),
-        (Method::POST, "/v1/runs", many, 200),
-        (Method::POST, "/v1/tasks/tick/backfill?from=2026-11-22T09:59:00Z", "", 202),
-        (Method::PUT, "/v1/schedules/sunday", schedule, 201),
-        (Method::POST, "/v1/schedules", named, 201),
+    // A rerun is a run of the same task, so it has another key.
+    for (method, path, key, body, status) in [
+        (Method::POST, "/v1/tasks/hello/runs?in=10s", "k", "x", 202),
+        (Method::POST, "/v1/runs/1/rerun", "r", "x", 202),
+        (Method::POST, "/v1/runs", "k", many, 200),
+        (Method::POST, "/v1/tasks/tick/backfill?from=2026-11-22T09:59:00Z", "k", "", 202),
+        (Method::PUT, "/v1/schedules/sunday", "k", schedule, 201),
+        (Method::POST, "/v1/schedules", "k", named, 201),
     ] {
-        let first = asked(&rig, method.clone(), path, "k", body).await;
+        let first = asked(&rig, method.clone(), path, key, body).await;
         let made = runs(&rig).await;
-        let again = asked(&rig, method.clone(), path, "\"k\"", body).await;
+        let again = asked(&rig, method.clone(), path, &format!("\"{key}\""), body).await;
 
-        assert_eq!((first.status.as_u16(), first.header("idempotency-replayed")), (status, ""), "{path}: {}", first.text());
+        assert_eq!(
+            (first.status.as_u16(), first.header("idempotency-replayed")),
+            (status, ""),
+            "{path}: {}",
+            first.text()
+        );
         assert_eq!((again.status, again.json()), (first.status, first.json()), "{path}");
         assert_eq!(again.header("idempotency-replayed"), "true", "{path}");
         assert_eq!(again.header("location"), first.header("location"), "{path}");
@@ -107,8 +113,11 @@ async fn a_request_whose_answer_was_lost_finds_the_runs_that_it_made() {
     let rig = Rig::new();
     let body = r#"{"runs": [{"task": "hello"}, {"task": "hello", "key": "own"}]}"#;
     let first = posted(&rig, "/v1/runs", "k", body).await.json();
-    let request =
-        RepeatableRequest { tenant: Name::default_tenant(), operation: "POST /v1/runs".to_owned(), key: "k".to_owned() };
+    let request = RepeatableRequest {
+        tenant: Name::default_tenant(),
+        operation: "POST /v1/runs".to_owned(),
+        key: "k".to_owned(),
+    };
     // The answer is no longer kept, as if the host had died before it could keep it.
     let begin = BeginRequest { request: request.clone(), digest: vec![0; 32], attempt: 1, now: NOW.plus(KEPT) };
     rig.store.begin_request(begin).await.expect("a store that works");

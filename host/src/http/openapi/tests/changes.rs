@@ -9,9 +9,9 @@ use super::values::{fields, resolved, types};
 /// The way of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// From a client. It may send what it sent before.
+    /// The client sends it, and may send what it sent before.
     Request,
-    /// To a client. It finds what it found before.
+    /// The client receives it, and finds what it found before.
     Answer,
 }
 
@@ -179,17 +179,21 @@ fn one(parameters: Value, body: Value, answer: Value) -> Value {
 
 #[test]
 fn changes_that_break_clients_are_found_and_others_are_not() {
-    let object = |required: Value, fields: Value| json!({ "type": "object", "required": required, "properties": fields });
-    let (text, maybe, own) =
-        (json!({ "type": "string" }), json!({ "type": ["string", "null"] }), json!({ "$ref": "#/components/schemas/A" }));
-    let query = |name: &str, required: bool| json!([{ "name": name, "in": "query", "required": required, "schema": text }]);
+    let object =
+        |required: Value, fields: Value| json!({ "type": "object", "required": required, "properties": fields });
+    let (text, maybe, own) = (
+        json!({ "type": "string" }),
+        json!({ "type": ["string", "null"] }),
+        json!({ "$ref": "#/components/schemas/A" }),
+    );
+    let query =
+        |name: &str, required: bool| json!([{ "name": name, "in": "query", "required": required, "schema": text }]);
     let answer = object(json!(["a"]), json!({ "a": text, "b": text, "self": own }));
     let body = object(json!(["a"]), json!({ "a": text, "b": maybe }));
     let old = one(query("q", false), body.clone(), answer.clone());
     let asked = |query: Value| one(query, body.clone(), answer.clone());
     let takes = |required: Value, fields: Value| one(query("q", false), object(required, fields), answer.clone());
-    let gives =
-        |required: Value, fields: Value| one(query("q", false), body.clone(), object(required, fields));
+    let gives = |required: Value, fields: Value| one(query("q", false), body.clone(), object(required, fields));
 
     for (new, found) in [
         (old.clone(), vec![]),
