@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 
 const target = path.resolve(process.env.SEXTON_TARGET ?? "../../target");
-const PATIENCE = 60_000;
+/** Compiling a guest takes a while on a busy machine. */
+const PATIENCE = 300_000;
 
 /** Permissions that the guest `probe` asks for. */
 const GRANTS = `grants = { locks = ["*"], cache = ["*"], schedule = ["*"], http = ["127.0.0.1:1"] }`;

@@ -31,8 +31,10 @@ async fn a_tenant_that_is_named_sees_its_own_and_nothing_else() {
         assert_eq!(rig.get(&hidden).await.status, StatusCode::NOT_FOUND, "{hidden}");
     }
     assert_eq!(rig.post(&format!("/v1/runs/{id}/kill?tenant=acme"), "").await.status, StatusCode::NOT_FOUND);
-    let page = rig.get("/?tenant=acme").await;
-    assert!(page.text().contains("/v1/tasks/theirs/result?tenant=acme") && !page.text().contains("hello"));
+    for path in ["/?tenant=acme", "/tasks?tenant=acme"] {
+        let page = rig.get(path).await;
+        assert!(page.text().contains("/tasks/theirs?tenant=acme") && !page.text().contains("hello"), "{}", page.text());
+    }
 
     let put = request(Method::PUT, "/v1/cache/key?tenant=acme&ttl=1m").body(Body::from(vec![0; 1001]));
     assert_eq!(rig.ask(put.expect("a request")).await.json()["error"]["code"], "cache-full", "its own quota");
