@@ -44,6 +44,7 @@ pub(super) struct EventsQuery {
     /// The id of an event, behind which the stream begins; without it the stream begins now.
     after: Option<u64>,
     /// The format, if the header `Accept` does not say it.
+    #[param(inline)]
     format: Option<Format>,
 }
 

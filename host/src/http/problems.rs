@@ -71,6 +71,7 @@ pub(super) const ALL: &[Kind] = &[
     Kind { code: "too-many-looks", status: 429, title: "Too many requests look at the run" },
     Kind { code: "failed", status: 500, title: "The host failed the request" },
     Kind { code: "store-failed", status: 500, title: "The store failed the request" },
+    Kind { code: "too-many-readers", status: 503, title: "Too many clients follow events" },
     Kind { code: "too-many-waiting", status: 503, title: "Too many requests wait" },
     Kind { code: "cache-full", status: 507, title: "The cache has no room" },
     Kind { code: "disk-full", status: 507, title: "The disk is full" },
