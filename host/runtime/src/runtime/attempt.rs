@@ -12,9 +12,9 @@ use sexton_domain::time::Timestamp;
 use super::attempt_env::AttemptEnv;
 use super::classify::{self, Evidence, Verdict};
 use super::guarded_call::{GuardedCall, Pauses};
-use super::guest::{Guest, SLICE, TYPICAL_SLICE};
+use super::guest::{Guest, SLICE};
 use super::kinds::Answer;
-use super::lanes::GuestTask;
+use super::lanes::{GuestTask, TYPICAL_SLICE};
 use super::link::Prepared;
 use super::{stdio, wording};
 

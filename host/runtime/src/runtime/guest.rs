@@ -37,9 +37,6 @@ fn first_slice(turn: &GuestTask) -> u64 {
     if turn.expected() == Expected::Short { SLICE } else { FIRST_SLICE }
 }
 
-/// Time in which most guests use up a slice when nothing else wants the processor.
-pub(super) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
-
 /// Divisor for the part of a run's time that goes into stacks taken in case the guest rests: a hundredth.
 const BUDGET: u32 = 100;
 

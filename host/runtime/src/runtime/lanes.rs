@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use async_task::{Builder, Task, WithInfo};
 
-pub(super) use guest_task::{Expected, GuestTask, SPINS};
+pub(super) use guest_task::{Expected, GuestTask, SPINS, TYPICAL_SLICE};
 
 use crate::attempt::Lane;
 use crate::cpu_time;

@@ -9,8 +9,6 @@ use crate::cpu_time;
 use sexton_domain::lengths::nanos;
 use sexton_domain::task::Name;
 
-use super::super::guest::TYPICAL_SLICE;
-
 /// Turns of computing after which a guest is no longer fresh, not counting its current turn. Only the first turns of
 /// each spinning guest go before guests that have just come.
 pub(super) const FRESH: u32 = 1;
@@ -18,6 +16,9 @@ pub(super) const FRESH: u32 = 1;
 /// Turns of computing after which a guest loses its place on the faster threads: about 3 ms. Most runs are over by
 /// then, and a flood of spinning guests is past it soon.
 pub(super) const QUANTUM: u32 = 5;
+
+/// Time in which most guests use up a slice of fuel when nothing else wants the processor.
+pub(in crate::runtime) const TYPICAL_SLICE: Duration = Duration::from_micros(500);
 
 /// Average length of a turn above which a guest is judged by its processor time. A turn is a slice of fuel, and mostly
 /// takes half a millisecond. It takes longer when the system is busy with the memory of others, for which no guest
