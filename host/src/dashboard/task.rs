@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_leave_out_what_there_was_not() {
+    fn sums_leave_out_what_is_not_known() {
         let sums = StatisticsShape {
             since: sexton_domain::time::Timestamp::from_millis(0),
             cut: false,

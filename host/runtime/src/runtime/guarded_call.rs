@@ -85,7 +85,7 @@ impl<'a, F: Future> GuardedCall<'a, F> {
         }
     }
 
-    /// Returns whether a guest that must end may go on until its fuel is known. Where many must end, none may.
+    /// Returns whether a guest that must end may go on until its fuel is known. No guest may while many must end.
     fn may_finish_slice(&mut self, now: Instant) -> bool {
         let used = self.turn.used();
         let (since, used_then) = *self.due_since.get_or_insert((now, used));

@@ -88,7 +88,7 @@ impl Prepared {
         use Outcome::{Idle, Killed, OutOfFuel, TimedOut};
         let ended = matches!(ending, Ending::Other(TimedOut | OutOfFuel | Killed | Idle));
         self.spins.store(ended && used >= SPINS, Ordering::Relaxed);
-        // Fuel is the same on any machine, so the last run tells. Processor time includes what the machine does meanwhile,
+        // Fuel is the same on any machine, so the last run tells. Processor time includes what the machine does in that time,
         // such as finding memory for a thousand others, so a single run counts for half.
         self.fuel.store(fuel, Ordering::Relaxed);
         let used = nanos(used).max(1);

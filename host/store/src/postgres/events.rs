@@ -75,8 +75,8 @@ async fn has_new(tx: &Tx) -> Step<bool> {
     Ok(tx.query_one("SELECT EXISTS (SELECT FROM events WHERE last_id IS NULL)", &[]).await?.get(0))
 }
 
-/// Numbers the first rows that have no ids. The row of `event_ids` is locked by the statement before it, so that this
-/// one sees what the last transaction has numbered.
+/// Numbers the first rows that have no ids. The row of `event_ids` is locked by the statement before it, so that
+/// this statement finds the ids that the last transaction has given out.
 const NUMBER: &str = formatcp!(
     "WITH fresh AS (SELECT place, lines FROM events WHERE last_id IS NULL ORDER BY place LIMIT {NUMBERED}), \
      summed AS (SELECT place, sum(lines) OVER (ORDER BY place) AS up_to FROM fresh), \
