@@ -7,7 +7,7 @@ import path from "node:path";
 
 const target = path.resolve(process.env.SEXTON_TARGET ?? "../../target");
 /** Compiling a guest takes a while on a busy machine. */
-const PATIENCE = 300_000;
+const PATIENCE = 240_000;
 
 /** Permissions that the guest `probe` asks for. */
 const GRANTS = `grants = { locks = ["*"], cache = ["*"], schedule = ["*"], http = ["127.0.0.1:1"] }`;
@@ -32,10 +32,10 @@ input-json = { do = "echo", value = { sum = 31337 } }
 `],
   shop: ["probe", `[tasks.stock]
 description = "Compares the shelves with the ledger"
-every = "5s"
+every = "2s"
 overlap = "allow(3)"
 ${GRANTS}
-input-json = { do = "lock-hold", name = "ledger", wait-ms = 20000, how = "sleep", ms = 3000 }
+input-json = { do = "lock-hold", name = "ledger", wait-ms = 40000, how = "sleep", ms = 8000 }
 limits = { deadline = "50s" }
 [tasks.invoices]
 description = "Sends what was ordered, and fails when the printer is out of paper"
@@ -43,6 +43,12 @@ every = "7s"
 ${GRANTS}
 retry = { attempts = 1 }
 input-json = { do = "panic", message = "the printer is out of paper" }
+[tasks.newsletter]
+description = "Writes to customers who asked for it"
+every = "9s"
+${GRANTS}
+retry = { attempts = 1 }
+input-json = { do = "fail-permanent" }
 [tasks.prices]
 description = "Renews the prices"
 every = "3s"
@@ -52,7 +58,7 @@ input-json = { do = "cache-set", key = "shop/prices", value = "apples 3, pears 4
 description = "Moves old orders; only when asked for"
 ${GRANTS}
 retry = { attempts = 1 }
-limits = { deadline = "50s", memory = "32 MiB" }
+limits = { deadline = "1h", memory = "32 MiB", fuel = 1_000_000_000_000_000 }
 overlap = "allow(20)"
 `],
 };

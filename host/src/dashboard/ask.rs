@@ -162,7 +162,12 @@ impl Ask {
         address(&self.path, self.fields_but(&[]), &self.views.tenant, times)
     }
 
-    /// Returns the address of the answer of the API that a page shows.
+    /// Returns the address of something in the API.
+    pub(super) fn api(&self, path: &str) -> String {
+        address(path, Vec::new(), &self.views.tenant, Times::default())
+    }
+
+    /// Returns the address of a list of the API with the filter of this page.
     pub(super) fn same(&self, path: &str) -> String {
         address(path, self.fields_but(&[]), &self.views.tenant, Times::default())
     }

@@ -73,7 +73,7 @@ async fn build(ask: &Ask) -> Seen<CachePage> {
     let graph = ask.views.lock_graph().await?;
     let row = |entry: &EntryShape| EntryRow { renewed_by: renewer(ask, &graph, &entry.key), ..row(ask, &clock, entry) };
     Ok(CachePage {
-        shell: ask.shell("Cache").same(ask.same("/v1/cache")),
+        shell: ask.shell("Cache").same(ask.api("/v1/cache")),
         prefix: ask.value("prefix"),
         history,
         rows: found.entries.iter().map(row).collect(),

@@ -30,6 +30,9 @@ const DAYS: u64 = 7;
 /// because it would fill every hour.
 const OFTEN: usize = 7 * 24 * 12;
 
+/// The least number of runs in an hour that gets the strongest colour.
+const FULL: u64 = 8;
+
 /// The minutes that are listed, and the least tasks that make one a herd.
 const HERDS: usize = 8;
 const HERD: usize = 3;
@@ -101,7 +104,7 @@ async fn build(ask: &Ask) -> Seen<CalendarPage> {
     })?;
     let link = |name: &Name| Link { href: task_href(ask, name), text: name.to_string(), current: false, mine: false };
     Ok(CalendarPage {
-        shell: ask.shell("Calendar").same(ask.same("/v1/tasks")),
+        shell: ask.shell("Calendar").same(ask.api("/v1/tasks")),
         days: week.days(zone, now),
         herds: week.herds(&clock),
         often: week.often.iter().map(link).collect(),
@@ -151,7 +154,7 @@ impl Week {
                 hours[at.hour() as usize] += number;
             }
         }
-        let most = days.values().flatten().copied().max().unwrap_or_default();
+        let most = days.values().flatten().copied().max().unwrap_or_default().max(FULL);
         let day = |(date, hours): (chrono::NaiveDate, [u64; 24])| {
             let name = date.format("%a %-d %b").to_string();
             let hour = |(hour, number): (usize, u64)| Hour {

@@ -56,7 +56,7 @@ async fn build(ask: &Ask) -> Seen<HostsPage> {
     versions.sort_unstable();
     versions.dedup();
     Ok(HostsPage {
-        shell: ask.shell("Hosts").same(ask.same("/v1/hosts")),
+        shell: ask.shell("Hosts").same(ask.api("/v1/hosts")),
         rows: hosts.iter().map(|host| row(ask, &clock, host)).collect(),
         versions: versions.len() > 1,
     })

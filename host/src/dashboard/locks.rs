@@ -83,7 +83,7 @@ async fn build(ask: &Ask) -> Seen<LocksPage> {
     let link =
         |run: &RunId| Link { href: run_href(ask, *run), text: format!("run {run}"), current: false, mine: false };
     Ok(LocksPage {
-        shell: ask.shell("Locks").same(ask.same("/v1/locks/graph")),
+        shell: ask.shell("Locks").same(ask.api("/v1/locks/graph")),
         rows: graph.locks.iter().map(|node| row(ask, &clock, node)).collect(),
         circles: graph.circles.iter().map(|circle| circle.iter().map(link).collect()).collect(),
         drawn,

@@ -132,7 +132,7 @@ async fn build(ask: &Ask) -> Seen<NowPage> {
     let numbers = numbers(ask, all_needs, &live).await?;
     let row = |attempt: &LiveAttempt| live_row(ask, attempt);
     Ok(NowPage {
-        shell: ask.shell("Now").same(ask.same("/v1/live")),
+        shell: ask.shell("Now").same(ask.api("/v1/live")),
         numbers,
         more_needs: all_needs - needs.len(),
         needs,

@@ -63,7 +63,7 @@ fn build(ask: &Ask) -> Seen<PluginsPage> {
     let (quarantined, used): (Vec<_>, Vec<_>) = plugins.into_iter().partition(|plugin| plugin.quarantine.is_some());
     let page = quarantined.iter().chain(&used).skip(begin).take(PAGE);
     Ok(PluginsPage {
-        shell: ask.shell("Plugins").same(ask.same("/v1/plugins")),
+        shell: ask.shell("Plugins").same(ask.api("/v1/plugins")),
         rows: page.map(|plugin| row(ask, &clock, plugin)).collect(),
         all,
         first: ask.first(),

@@ -165,7 +165,7 @@ async fn build(ask: &Ask, run: &str) -> Seen<RunPage> {
     };
     let level = ask.value("level");
     Ok(RunPage {
-        shell: ask.shell(format!("Run {id} of {}", run.task)).same(ask.same(&format!("/v1{path}"))),
+        shell: ask.shell(format!("Run {id} of {}", run.task)).same(ask.api(&format!("/v1{path}"))),
         mark: Mark::of(run.state, run.outcome),
         task: run.task.to_string(),
         task_href: task_href(ask, &run.task),
@@ -186,11 +186,11 @@ async fn build(ask: &Ask, run: &str) -> Seen<RunPage> {
         log: Lines::of(ask, &clock, id, attempts),
         find: ask.value("find"),
         levels: ["debug", "info", "warn", "error"].map(|word| (word, word == level)).to_vec(),
-        log_href: ask.same(&format!("/v1{path}/log")),
+        log_href: ask.api(&format!("/v1{path}/log")),
         is_here,
         stack,
         look: format!("{}#stack", ask.to(&path, &[("look", "now")])),
-        profile: ask.same(&format!("/v1{path}/profile")),
+        profile: ask.api(&format!("/v1{path}/profile")),
         output: output_part(ask, run).await?,
         input: input_part(ask, &detail),
         id,
@@ -331,7 +331,7 @@ async fn output_part(ask: &Ask, run: &RunShape) -> Seen<Option<OutputPart>> {
         size: bytes(output.body.len() as u64),
         shown: shown_as,
         cut,
-        href: ask.same(&format!("/v1/runs/{}/output", run.id)),
+        href: ask.api(&format!("/v1/runs/{}/output", run.id)),
         framed: ask.href(&format!("/runs/{}/framed", run.id)),
     }))
 }
@@ -371,7 +371,7 @@ fn input_part(ask: &Ask, detail: &RunDetail) -> Option<InputPart> {
         size: bytes(input.bytes as u64),
         text: text.unwrap_or_default(),
         cut: input.cut,
-        href: ask.same(&format!("/v1/runs/{}/input", detail.run.id)),
+        href: ask.api(&format!("/v1/runs/{}/input", detail.run.id)),
     })
 }
 

@@ -119,7 +119,7 @@ async fn build(ask: &Ask, task: &str) -> Seen<TaskPage> {
     let summary = &detail.summary;
     let (durations, longest) = durations(&window.runs);
     Ok(TaskPage {
-        shell: ask.shell(name.as_str()).same(ask.same(&format!("/v1{path}"))),
+        shell: ask.shell(name.as_str()).same(ask.api(&format!("/v1{path}"))),
         about: summary.description.as_deref().map(brief).unwrap_or_default(),
         labels: summary.labels.iter().map(|(key, value)| shown(&format!("{key}={value}"))).collect(),
         health: health(summary, ask.now),
@@ -138,7 +138,7 @@ async fn build(ask: &Ask, task: &str) -> Seen<TaskPage> {
         changes,
         runs: rows,
         runs_href: ask.to("/runs", &[("task", name.as_str())]),
-        result: ask.same(&format!("/v1{path}/result")),
+        result: ask.api(&format!("/v1{path}/result")),
         policies: facts::policies(&detail),
         limits: facts::limits(&detail),
         grants: facts::grants(&detail),
@@ -189,12 +189,13 @@ fn due_row(clock: &Clock, zone: Tz, due: &Due) -> DueRow {
 /// Returns the picture of how long the last runs took, oldest first, and the longest of them.
 fn durations(runs: &[RunTimes]) -> (Vec<DurationBar>, String) {
     let longest = runs.iter().filter_map(took).max().unwrap_or_default();
+    let first = STRIP.saturating_sub(runs.len());
     let bar = |(n, run): (usize, &RunTimes)| {
         let ms = took(run)?;
         let height = (ms * HEIGHT).checked_div(longest).unwrap_or(0).max(2);
         let mark = Mark::of(run.state, run.outcome);
         let title = format!("run {}: {} in {}", run.run, mark.word, lasted(ms));
-        Some(DurationBar { x: n * STEP, y: HEIGHT - height, height, mark, title })
+        Some(DurationBar { x: (first + n) * STEP, y: HEIGHT - height, height, mark, title })
     };
     (runs.iter().rev().enumerate().filter_map(bar).collect(), lasted(longest))
 }
@@ -247,7 +248,7 @@ fn changes(ask: &Ask, clock: &Clock, zone: Tz, sums: &StatisticsShape) -> Vec<Ch
 impl TaskPage {
     /// Returns the width of the picture of durations.
     fn width(&self) -> usize {
-        STRIP.min(self.strip.len()).max(1) * STEP
+        STRIP * STEP
     }
 }
 

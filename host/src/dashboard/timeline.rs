@@ -38,6 +38,9 @@ const ROW: u64 = 16;
 const PAD: u64 = 8;
 const TOP: u64 = 26;
 
+/// The width of a run that is too short to be seen otherwise.
+const THIN: u64 = 2;
+
 /// The most rows for runs of a task that overlap.
 const ROWS: usize = 4;
 
@@ -140,7 +143,7 @@ async fn build(ask: &Ask) -> Seen<TimelinePage> {
         mine: false,
     };
     Ok(TimelinePage {
-        shell: ask.shell("Timeline").same(ask.same("/v1/runs")),
+        shell: ask.shell("Timeline").same(ask.api("/v1/runs")),
         hours: HOURS.map(link).to_vec(),
         height: lanes.last().map_or(TOP, |lane| lane.bottom) + PAD,
         lanes,
@@ -193,16 +196,16 @@ fn lanes(
 
 /// Returns the bars of runs, which are in the order of their begins, and the number of rows that they take.
 fn bars(ask: &Ask, clock: &Clock, stretch: Stretch, runs: &[&RunShape], top: u64) -> (Vec<Bar>, u64) {
-    let mut ends: Vec<u64> = Vec::new();
+    let mut ends: Vec<Timestamp> = Vec::new();
     let mut bars = Vec::new();
     for run in runs {
         let (from, to) = span(run, clock.now);
-        let (x, end) = (stretch.x(from), stretch.x(to));
-        let width = (end - x).max(3);
-        let row = ends.iter().position(|end| *end <= x).unwrap_or(ends.len()).min(ROWS - 1);
+        let x = stretch.x(from);
+        let width = (stretch.x(to) - x).max(THIN);
+        let row = ends.iter().position(|end| *end <= from).unwrap_or(ends.len()).min(ROWS - 1);
         match ends.get_mut(row) {
-            Some(end) => *end = (*end).max(x + width + 1),
-            None => ends.push(x + width + 1),
+            Some(end) => *end = to.max(*end),
+            None => ends.push(to),
         }
         let mark = Mark::of(run.state, run.outcome);
         let took = lasted(millis(to.since(from)));
