@@ -167,7 +167,7 @@ impl Queues {
 
     /// Takes the next guest for threads of this kind, and returns it with its lane.
     ///
-    /// Guests that must end go first. Where a thousand of them come within a second, ending them takes the faster threads
+    /// Guests that must end go first. If a thousand of them come within a second, ending them takes the faster threads
     /// all of that time. So they take turns with guests that are known to be short, whose turns are shorter still, and
     /// others wait for a bounded number of both.
     pub(super) fn pop(&mut self, class: ThreadClass) -> Option<(Job, Lane)> {
