@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use sexton_store::requests::{BeginRequest, Begun, RepeatableRequest, RequestAnswer};
+use sexton_system::supervisor::{Supervisor, caught};
 
 use super::api_state::App;
 use super::error::{ApiError, ApiResult};
@@ -112,9 +113,17 @@ async fn carry_out(
         }
         response
     };
-    tokio::spawn(carrying_out.in_current_span()).await.map_err(|_| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the host failed while it carried the request out")
-    })
+    let carrying_out = caught(carrying_out.in_current_span());
+    let carried_out = tokio::spawn(async move {
+        carrying_out.await.map_err(|panic| Supervisor::of_process().note("a request with an idempotency key", &panic))
+    });
+    match carried_out.await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(())) | Err(_) => {
+            let message = "the host failed while it carried the request out";
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", message))
+        }
+    }
 }
 
 /// Returns a response with its answer, if that must be kept. A request that was refused may be repeated differently.
