@@ -75,7 +75,7 @@ fn every_page_shows_what_the_host_has_done() {
         (format!("/runs/{done}"), vec!["succeeded", "answer", "Run it again", "peak memory"]),
         (format!("/runs/{failed}"), vec!["the disk is full", "Stack at its end", "trapped"]),
         (format!("/runs/{waits}"), vec!["running", "Look where it is", "Take a profile"]),
-        (format!("/runs/{waits}?look=now"), vec!["Look again", "waits"]),
+        (format!("/runs/{waits}?look=now"), vec!["Look again", "waiting in `wasi:io/poll`"]),
         ("/timeline?hours=1".into(), vec!["<svg class=\"picture wide\"", "The same as a table", "id=\"twin-"]),
         ("/calendar".into(), vec!["The coming week"]),
         ("/schedules".into(), vec!["weekly", "cron 0 9 * * mon"]),
