@@ -38,7 +38,7 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   touch node_modules/.package-lock.json
 fi
 case $what in
-  test) exec node --test --test-concurrency=1 "$@" . ;;
+  test) exec node --test --test-concurrency=1 "$@" ;;
   screenshots) exec node screenshots.mjs "$@" ;;
   *) die "\`$what\` is unknown; it is test or screenshots" ;;
 esac

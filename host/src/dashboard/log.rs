@@ -11,7 +11,7 @@ use super::times::{Clock, When};
 /// The most lines that are shown, the latest. The API has all of them.
 const LINES: usize = 1000;
 
-/// The levels of lines, from the least to the most urgent. Lines that a program prints are among them.
+/// The levels of lines, from the least to the most urgent. Lines on stdout count as `info`, and those on stderr as `warn`.
 const LEVELS: [&str; 4] = ["debug", "info", "warn", "error"];
 
 /// A line of a log, or the end of an attempt.

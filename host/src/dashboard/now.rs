@@ -1,4 +1,4 @@
-//! Shows the front page: matters for the operator, runs in progress, and tasks that are due next.
+//! The front page: tasks that need a person, attempts under way, and tasks that are due next.
 
 use askama::Template;
 use axum::response::Response;
@@ -36,7 +36,7 @@ const WAITING: usize = 50;
 /// The delay of a start, in milliseconds, from which a run is late.
 const LATE: u64 = 10_000;
 
-/// A matter for the operator.
+/// A task, a run or a plugin that needs a person.
 #[derive(Clone, Debug)]
 struct Need {
     id: String,

@@ -59,7 +59,7 @@ fn build(ask: &Ask) -> Seen<PluginsPage> {
     let begin: usize = ask.field("cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let all = plugins.len();
     let end = begin.saturating_add(PAGE);
-    // Plugins that are not used come first, because they are matters for the operator.
+    // Plugins that are not used come first, because they need a person.
     let (quarantined, used): (Vec<_>, Vec<_>) = plugins.into_iter().partition(|plugin| plugin.quarantine.is_some());
     let page = quarantined.iter().chain(&used).skip(begin).take(PAGE);
     Ok(PluginsPage {

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_leave_out_what_is_not_known() {
+    fn sums_of_things_that_did_not_happen_are_left_out() {
         let sums = StatisticsShape {
             since: sexton_domain::time::Timestamp::from_millis(0),
             cut: false,

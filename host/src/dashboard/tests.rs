@@ -1,4 +1,4 @@
-//! Tests that pages over a real store show and refuse the right things, and that text of guests stays text.
+//! Tests pages over a real store: their contents and refusals, and that text of guests stays text.
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -82,7 +82,7 @@ async fn every_page_is_whole_and_says_what_it_may_load() {
 }
 
 #[tokio::test]
-async fn the_front_page_shows_matters_for_the_operator_and_no_markup_of_others() {
+async fn the_front_page_shows_failing_tasks_and_no_markup_of_others() {
     let rig = Rig::new();
     rig.waiting().await;
     let claim = rig.claim().await;

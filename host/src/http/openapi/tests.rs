@@ -39,7 +39,7 @@ async fn the_document_has_every_route_with_its_methods_and_no_other() {
 
     assert_eq!(routed(), methods.keys().map(|path| (*path).to_owned()).collect(), "add routes to `openapi/routes.rs`");
     for (path, methods) in methods {
-        let path = path.replace("{*", "{").replace('{', "").replace('}', "");
+        let path = path.replace("{*", "{").replace(['{', '}'], "");
         let refused = rig.ask(request(Method::PATCH, &path).body(Body::empty()).expect("a request")).await;
         let allowed: BTreeSet<String> = refused.header("allow").split(',').map(str::to_owned).collect();
         assert_eq!(allowed, methods, "{path}");

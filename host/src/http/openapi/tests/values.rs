@@ -87,7 +87,7 @@ pub(super) fn differences(document: &Value, schema: &Value, value: &Value, place
     }
     let (types, found) = (types(schema), type_of(value));
     let fits = |known: &&str| *known == found || (*known == "number" && found == "integer");
-    if !types.is_empty() && !types.iter().any(|known| fits(known)) {
+    if !types.is_empty() && !types.iter().any(fits) {
         return vec![format!("`{place}` is {found} and not {types:?}")];
     }
     if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
