@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use sexton_runtime::catalog::Catalog;
-use sexton::http::{ApiState, HostInfo, router};
+use sexton::http::{ApiState, EventFeed, HostInfo, router};
 use sexton_domain::lifecycle::Transition;
 use sexton::machine::live::LiveRuns;
 use sexton::ops::Ops;
@@ -82,6 +82,7 @@ impl Api {
         runtime.block_on(make_runs(&*store, &catalog, &live));
         let state = ApiState {
             ops,
+            events: EventFeed::new(store.clone()),
             store,
             live,
             budgets,

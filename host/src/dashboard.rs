@@ -1,6 +1,6 @@
 //! Serves the dashboard: pages for people, rendered by the host, which work without scripts.
 //!
-//! A page shows the answers of the API ([`views`](crate::http::views)), and its forms ask for operations
+//! A page shows the answers of the API (`http/views.rs`), and its forms ask for operations
 //! ([`ops`](crate::ops)). Nothing is decided here. Pages are made of view structs, which tests look at, and of the
 //! templates in `host/templates`, which escape all text. `host/assets` has the stylesheet, and the module that keeps pages
 //! current in a browser with JavaScript.
